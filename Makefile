@@ -1,0 +1,39 @@
+# Everything that one does with this checkout. Each target installs what it needs and says so.
+
+SHELL := /bin/bash
+TOOLS := lab/with-tools
+# What `make test` runs: folders, files, or single tests.
+TESTS ?= tests
+
+.PHONY: help demo test lint types unit bench lab-up lab-down
+
+help: ## Show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+# With KUBECONFIG set nothing is needed but the program itself.
+demo: ## See the main job for real: on the lab's Kubernetes, or on yours with KUBECONFIG set
+	@$(TOOLS) $(if $(KUBECONFIG),,--lab) python -m lab.demo
+
+test: lint types lab-up ## All checks and all tests; TESTS=tests/e2e for some
+	@$(TOOLS) --lab pytest $(TESTS)
+
+lint: ## Style, import contracts, and that the agent's side runs on Python 3.9
+	@$(TOOLS) ruff check .
+	@$(TOOLS) ruff format --check .
+	@$(TOOLS) lint-imports --no-logo
+	@$(TOOLS) vermin --quiet --no-tips --violations -t=3.9- src/towline/wire src/towline/relay src/towline/agent
+
+types: ## mypy --strict
+	@$(TOOLS) mypy
+
+unit: ## The unit tests alone: no root, no cluster
+	@$(TOOLS) pytest tests/unit
+
+bench: lab-up ## The figures of docs/performance.md
+	@$(TOOLS) --lab python -m benchmarks
+
+lab-up: ## A real Kubernetes for the tests, or repair it
+	@$(TOOLS) --lab lab up
+
+lab-down: ## Remove it
+	@$(TOOLS) --lab lab down

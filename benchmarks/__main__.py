@@ -1,0 +1,108 @@
+"""Runs all measurements on the lab and prints the table: `python -m benchmarks --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import aims, processes, report, ways
+from benchmarks.ground import Ground, prepared
+from benchmarks.measures import Effort, measure
+
+FULL = Effort(rounds=3, bulk=1.5, echo=1.0, connect=1.0, first=15)
+QUICK = Effort(rounds=1, bulk=0.3, echo=0.2, connect=0.2, first=3)
+RTTS = [0, 20, 80]
+
+# After what it did at its start a session has this long to settle.
+IDLE_SECONDS = 2.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="once, and short: a smoke test")
+    parser.add_argument("--rtt", type=int, action="append", help="in ms; may be given repeatedly")
+    parser.add_argument("--rounds", type=int, help=f"how often to measure all ({FULL.rounds})")
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    chosen = parser.parse_args()
+    effort = QUICK if chosen.quick else FULL
+    if chosen.rounds:
+        effort = Effort(**asdict(effort) | {"rounds": chosen.rounds})
+    with prepared() as ground:
+        results = run(ground, chosen.rtt or RTTS, effort)
+    comparisons = aims.compare(results)
+    if chosen.output == "json":
+        results["aims"] = [asdict(each) | {"met": each.met} for each in comparisons]
+        print(json.dumps(results, indent=2))
+    else:
+        print(report.render(results, comparisons))
+    return 0
+
+
+def run(ground: Ground, rtts: list[int], effort: Effort) -> dict[str, Any]:
+    """All results, fit for JSON: Gbit/s, seconds, megabytes."""
+    results: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": _machine(),
+        "rounds": effort.rounds,
+        "rtt": {},
+        "memory": {},
+        "help": processes.help_seconds(3 + 2 * effort.rounds),
+    }
+    for rtt in rtts:
+        _run_at(ground, rtt, effort, results)
+    return results
+
+
+def _run_at(ground: Ground, rtt: int, effort: Effort, results: dict[str, Any]) -> None:
+    """The measurements at one distance; those of memory at the first."""
+    starts = []
+    for _ in range(effort.rounds - 1):
+        say(f"RTT {rtt} ms: starting tow connect")
+        with ways.tow(ground, rtt) as way:
+            starts.append(way.details)
+    with ExitStack() as stack:
+        makers = [ways.direct, ways.kubectl, ways.websocket, ways.tow]
+        opened = [stack.enter_context(make(ground, rtt)) for make in makers]
+        ready = opened[-1].details
+        starts.append(ready)
+        first = not results["memory"]
+        if first:
+            time.sleep(IDLE_SECONDS)
+            results["memory"]["idle"] = processes.memory(ground, ready)
+        figures = measure(ground, opened[1:] if rtt else opened, rtt, effort, say)
+        if first:
+            results["memory"]["after bulk"] = processes.memory(ground, ready)
+    figures["tow"]["ready"] = statistics.median(each["outside"] for each in starts)
+    figures["tow"]["says"] = statistics.median(each["seconds"] for each in starts)
+    results["rtt"][str(rtt)] = figures
+
+
+def say(what: str) -> None:
+    """Tell whoever waits what goes on."""
+    print(what, file=sys.stderr, flush=True)
+
+
+def _machine() -> str:
+    cores = len(os.sched_getaffinity(0))
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    kind = models[0] if models else platform.machine()
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{cores} cores ({kind}), {system}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What is aimed at, and how the figures compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+BULK = ("up_1", "down_1", "up_8", "down_8")
+ECHO_SECONDS = 60e-6
+CONNECT = {0: 2.5}  # by round-trip time in ms; else:
+CONNECT_FAR = 1.1
+FIRST_FAR = 2.2
+READY_SECONDS = {0: 2.0, 80: 3.0}
+SESSION_MB, AGENT_MB = 60.0, 30.0
+HELP_SECONDS = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A figure beside its aim: at least it, or at most."""
+
+    what: str
+    value: float
+    aim: float
+    unit: str = ""
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.aim if self.at_least else self.value <= self.aim
+
+
+def compare(results: dict[str, Any]) -> list[Comparison]:
+    """All comparisons that the results allow."""
+    found = [each for rtt, figures in results["rtt"].items() for each in _of(int(rtt), figures)]
+    idle = results["memory"]["idle"]
+    return [
+        *found,
+        Comparison("session resident, idle", idle["session"], SESSION_MB, "MB"),
+        Comparison("agent resident, idle", idle["agent"], AGENT_MB, "MB"),
+        Comparison("tow --help", results["help"] * 1000, HELP_SECONDS * 1000, "ms"),
+    ]
+
+
+def _of(rtt: int, figures: dict[str, dict[str, float]]) -> Iterator[Comparison]:
+    tow, raw = figures["tow"], figures["websocket"]
+    at = f"at {rtt} ms"
+    for name in BULK:
+        ratio = tow[name] / raw[name]
+        yield Comparison(f"{name} / websocket {at}", ratio, 1.0, "×", at_least=True)
+    later = (tow["echo"] - raw["echo"]) * 1e6
+    yield Comparison(f"round trip - websocket {at}", later, ECHO_SECONDS * 1e6, "µs")
+    aim = CONNECT.get(rtt, CONNECT_FAR)
+    yield Comparison(f"connection / round trip {at}", tow["connect"] / tow["echo"], aim, "×")
+    if rtt:
+        first = tow["first"] / tow["echo"]
+        yield Comparison(f"first connection / round trip {at}", first, FIRST_FAR, "×")
+    if rtt in READY_SECONDS:
+        yield Comparison(f"ready {at}", tow["ready"], READY_SECONDS[rtt], "s")

@@ -1,0 +1,102 @@
+"""Measures the ways in turn, round by round, so that noise meets them all alike."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.ground import FIRST_PORT, PORTS, Ground, python
+from benchmarks.ways import BenchmarkError, Way
+
+PROBE_SECONDS = 120.0
+
+# Windows grow until the flows are up to speed, by a few round trips.
+WARMUP_SECONDS = 0.4
+WARMUP_ROUND_TRIPS = 8
+
+Figures = dict[str, float]
+"""By measure: bulk in Gbit/s, times in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured; times in seconds."""
+
+    rounds: int
+    bulk: float
+    echo: float
+    connect: float
+    first: int
+    """New destinations in a round."""
+
+    def __post_init__(self) -> None:
+        assert self.rounds * self.first < PORTS
+
+
+def measure(
+    ground: Ground, ways: Sequence[Way], rtt: int, effort: Effort, say: Callable[[str], None]
+) -> dict[str, Figures]:
+    """The figures of each way: medians of the rounds, or of the samples of all rounds."""
+    samples: dict[str, dict[str, list[float]]] = {way.name: {} for way in ways}
+    for number in range(effort.rounds):
+        say(f"RTT {rtt} ms, round {number + 1} of {effort.rounds}")
+        turns = [*ways[number % len(ways) :], *ways[: number % len(ways)]]
+        for name, arguments in _plan(rtt, effort).items():
+            for way in turns:
+                found = _probe(ground, way, [*arguments, way.address, way.port])
+                samples[way.name].setdefault(name, []).extend(found)
+        fresh = FIRST_PORT + 1 + number * effort.first
+        for way in turns:
+            if way.all_ports:
+                ports = range(fresh, fresh + effort.first)
+                found = _probe(ground, way, ["connect", way.address, *ports])
+                samples[way.name].setdefault("first", []).extend(found)
+    return {name: _figures(found) for name, found in samples.items()}
+
+
+def _plan(rtt: int, effort: Effort) -> dict[str, list[str]]:
+    """The probe's arguments for each measure."""
+    warmup = WARMUP_SECONDS + WARMUP_ROUND_TRIPS * rtt / 1000
+    bulk = (f"--seconds={effort.bulk}", f"--warmup={warmup}")
+    return {
+        "up_1": ["up", *bulk],
+        "down_1": ["down", *bulk],
+        "up_8": ["up", "--flows=8", *bulk],
+        "down_8": ["down", "--flows=8", *bulk],
+        "echo": ["echo", f"--seconds={effort.echo}"],
+        "connect": ["connect", f"--seconds={effort.connect}"],
+    }
+
+
+def _probe(ground: Ground, way: Way, arguments: Sequence[object]) -> list[float]:
+    """Run one measurement where the way begins."""
+    process = ground.start(
+        way.place,
+        0,
+        python("probe", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        out, err = process.communicate(timeout=PROBE_SECONDS)
+    finally:
+        process.kill()
+    if process.returncode:
+        last = err.strip().splitlines()[-1:]
+        raise BenchmarkError(f"{way.name}, {' '.join(map(str, arguments))}: {last}")
+    result: Any = json.loads(out)
+    return result if isinstance(result, list) else [result]
+
+
+def _figures(samples: dict[str, list[float]]) -> Figures:
+    figures = {name: statistics.median(found) for name, found in samples.items()}
+    for name in figures:
+        if name.startswith(("up", "down")):
+            figures[name] *= 8 / 1e9
+    echoes = sorted(samples["echo"])
+    figures["echo_p99"] = echoes[int(len(echoes) * 0.99)]
+    return figures

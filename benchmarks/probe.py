@@ -1,0 +1,183 @@
+"""The client of the target: one measurement, its figures as JSON on stdout.
+
+    python -m benchmarks.probe up|down HOST PORT --seconds S --flows N --warmup W
+    python -m benchmarks.probe echo HOST PORT --seconds S
+    python -m benchmarks.probe connect HOST PORT [PORT...] --seconds S
+
+It is a process of its own, so that it runs in the network namespace that is measured from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from benchmarks.target import CHUNK_BYTES, ECHO, END, REPORT, SINK, SOURCE
+
+Address = tuple[str, int]
+
+PING = b"x" * 64
+TIMEOUT_SECONDS = 20.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("measure", choices=("up", "down", "echo", "connect"))
+    parser.add_argument("host")
+    parser.add_argument("ports", type=int, nargs="+")
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--warmup", type=float, default=0.0)
+    parser.add_argument("--flows", type=int, default=1)
+    chosen = parser.parse_args()
+    address = (chosen.host, chosen.ports[0])
+    if chosen.measure == "echo":
+        result: object = echo(address, chosen.seconds)
+    elif chosen.measure == "connect":
+        result = connect(chosen.host, chosen.ports, chosen.seconds)
+    else:
+        flow = up if chosen.measure == "up" else down
+        result = bulk(flow, address, chosen.flows, chosen.warmup, chosen.seconds)
+    print(json.dumps(result))
+
+
+def echo(address: Address, seconds: float) -> list[float]:
+    """Round trips of 64 bytes on one connection, in seconds."""
+    samples: list[float] = []
+    with _open(address, ECHO) as connection:
+        _round_trip(connection)
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            began = time.perf_counter()
+            _round_trip(connection)
+            samples.append(time.perf_counter() - began)
+    return samples
+
+
+def connect(host: str, ports: list[int], seconds: float) -> list[float]:
+    """Times of a new connection with one round trip on it, in seconds.
+
+    One for each of several ports, which are new to whatever is in between; with one port, as
+    many as there is time for, after one that is not counted.
+    """
+    samples: list[float] = []
+    if len(ports) > 1:
+        return [_connect_once((host, port)) for port in ports]
+    _connect_once((host, ports[0]))
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        samples.append(_connect_once((host, ports[0])))
+    return samples
+
+
+def bulk(
+    flow: Callable[[Address, threading.Barrier, float, float], float],
+    address: Address,
+    flows: int,
+    warmup: float,
+    seconds: float,
+) -> float:
+    """The rate of all flows together, in bytes per second."""
+    barrier = threading.Barrier(flows)
+    with ThreadPoolExecutor(flows) as pool:
+        rates = [pool.submit(flow, address, barrier, warmup, seconds) for _ in range(flows)]
+        return sum(rate.result() for rate in rates)
+
+
+def up(address: Address, barrier: threading.Barrier, warmup: float, seconds: float) -> float:
+    """Bytes per second that come to the sink, by its own clock."""
+    with _open(address, SINK) as connection:
+        barrier.wait()
+        stop = threading.Event()
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(_send, connection, stop)
+            first, _ = _report_after(connection, 0)
+            began, before = _report_after(connection, first + warmup)
+            ended, after = _report_after(connection, began + seconds)
+            stop.set()
+        _drain(connection)
+    return (after - before) / (ended - began)
+
+
+def down(address: Address, barrier: threading.Barrier, warmup: float, seconds: float) -> float:
+    """Bytes per second that come from the source."""
+    with _open(address, SOURCE) as connection:
+        barrier.wait()
+        _receive_for(connection, warmup)
+        began = time.perf_counter()
+        size = _receive_for(connection, seconds)
+        rate = size / (time.perf_counter() - began)
+        _drain(connection)
+    return rate
+
+
+def _drain(connection: socket.socket) -> None:
+    """End the work of the other side, and wait until nothing of it is under way."""
+    buffer = bytearray(CHUNK_BYTES)
+    connection.sendall(END)
+    while connection.recv_into(buffer):
+        pass
+
+
+def _send(connection: socket.socket, stop: threading.Event) -> None:
+    chunk = bytes(CHUNK_BYTES)
+    while not stop.is_set():
+        connection.sendall(chunk)
+
+
+def _report_after(connection: socket.socket, moment: float) -> tuple[float, int]:
+    """The sink's first report of `moment`, by its clock, or later."""
+    while True:
+        clock, total = REPORT.unpack(_exactly(connection, REPORT.size))
+        if clock >= moment:
+            return clock, total
+
+
+def _receive_for(connection: socket.socket, seconds: float) -> int:
+    buffer = bytearray(CHUNK_BYTES)
+    end, total = time.perf_counter() + seconds, 0
+    while time.perf_counter() < end:
+        size = connection.recv_into(buffer)
+        if not size:
+            raise ConnectionError("the source has ended")
+        total += size
+    return total
+
+
+def _connect_once(address: Address) -> float:
+    began = time.perf_counter()
+    with socket.create_connection(address, timeout=TIMEOUT_SECONDS) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(ECHO + PING)
+        _exactly(connection, len(PING))
+        return time.perf_counter() - began
+
+
+def _round_trip(connection: socket.socket) -> None:
+    connection.sendall(PING)
+    _exactly(connection, len(PING))
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            raise ConnectionError("the connection was closed")
+        data += piece
+    return data
+
+
+def _open(address: Address, choice: bytes) -> socket.socket:
+    connection = socket.create_connection(address, timeout=TIMEOUT_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.sendall(choice)
+    return connection
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What the product's processes need: resident memory, and the time of `tow --help`."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ground import Ground
+from benchmarks.ways import tow_command
+
+
+def memory(ground: Ground, ready: dict[str, Any]) -> dict[str, float]:
+    """Resident megabytes (VmRSS, proc(5)) of a session, its helper and its agent.
+
+    `ready` is the session's ready event.
+    """
+    found = {"session": _resident(ready["pid"])}
+    for pid, argv in _processes():
+        if "towline.redirect.helper" in argv and ground.is_on_laptop(pid):
+            found["helper"] = _resident(pid)
+        elif argv[0].startswith("python") and _hostname(pid) == ready["agent"]:
+            found["agent"] = _resident(pid)
+    return found
+
+
+def help_seconds(times: int) -> float:
+    """How long `tow --help` takes: the median, after one run that writes the byte code."""
+    # Without this a run compiles all modules anew, which no installed program does.
+    env = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    samples = []
+    for _ in range(1 + times):
+        began = time.perf_counter()
+        subprocess.run([tow_command(), "--help"], env=env, check=True, capture_output=True)
+        samples.append(time.perf_counter() - began)
+    return statistics.median(samples[1:])
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            yield int(entry.name), argv
+
+
+def _hostname(pid: int) -> str:
+    """The name of the pod that a process is in."""
+    try:
+        return Path(f"/proc/{pid}/root/etc/hostname").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _resident(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024 / 1e6

@@ -1,0 +1,121 @@
+"""The ways into the cluster that are measured, each a context in which the target is reached."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ground import AGENT_IMAGE, FIRST_PORT, NAMESPACE, Ground, python
+
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+class BenchmarkError(Exception):
+    """Something did not run as it must for a measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the target is reached: from the `place` ('laptop' or 'node') by address and port.
+
+    With `all_ports`, all of the target's ports are there, not just the first.
+    """
+
+    name: str
+    place: str
+    address: str
+    port: int
+    all_ports: bool = False
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def direct(ground: Ground, rtt: int) -> Iterator[Way]:
+    """From the node to the pod: what the network itself gives, without any delay."""
+    del rtt
+    yield Way("direct", "node", ground.address, FIRST_PORT, all_ports=True)
+
+
+@contextmanager
+def kubectl(ground: Ground, rtt: int) -> Iterator[Way]:
+    """`kubectl port-forward`."""
+    argv = ["kubectl", "port-forward", "-n", NAMESPACE, f"pod/{ground.pod}", f":{FIRST_PORT}"]
+    with _running(ground, rtt, argv) as process:
+        # Forwarding from 127.0.0.1:36227 -> 7000
+        port = int(_line(process).split()[2].rpartition(":")[2])
+        yield Way("kubectl", "laptop", "127.0.0.1", port)
+
+
+@contextmanager
+def websocket(ground: Ground, rtt: int) -> Iterator[Way]:
+    """A WebSocket port-forward for each connection, without a multiplexer."""
+    argv = python("rawforward", NAMESPACE, ground.pod, FIRST_PORT)
+    with _running(ground, rtt, argv) as process:
+        yield Way("websocket", "laptop", "127.0.0.1", int(_line(process)))
+
+
+@contextmanager
+def tow(ground: Ground, rtt: int) -> Iterator[Way]:
+    """`tow connect`.
+
+    `details` are what its ready event says, and as `outside` the seconds from the start of the
+    process to that event.
+    """
+    connect = [str(tow_command()), "connect", "--output", "json", "--image", AGENT_IMAGE]
+    # The first line tells when the lab's own preparations are over and tow begins.
+    argv = ["sh", "-c", 'echo; exec "$@"', "sh", *connect, "-n", NAMESPACE]
+    with _running(ground, rtt, argv) as process:
+        _line(process)
+        began = time.perf_counter()
+        event: dict[str, Any] = {}
+        while event.get("event") != "ready":
+            event = json.loads(_line(process))
+            if event["event"] == "error":
+                raise BenchmarkError(f"tow connect: {event['summary']}")
+        event["outside"] = time.perf_counter() - began
+        yield Way("tow", "laptop", ground.address, FIRST_PORT, all_ports=True, details=event)
+
+
+def tow_command() -> Path:
+    """The `tow` that belongs to this Python."""
+    return Path(sys.executable).with_name("tow")
+
+
+@contextmanager
+def _running(ground: Ground, rtt: int, argv: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """The program on the laptop; interrupted in the end."""
+    process: subprocess.Popen[str] = ground.start(
+        "laptop", rtt, argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        finally:
+            process.communicate()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    """The next line that the process prints."""
+    assert process.stdout is not None
+    if not select.select([process.stdout], [], [], START_SECONDS)[0]:
+        raise BenchmarkError(f"{process.args!r} says nothing")
+    line = process.stdout.readline()
+    if not line:
+        raise BenchmarkError(f"{process.args!r} has ended with {process.wait()}")
+    return line

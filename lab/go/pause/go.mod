@@ -1,0 +1,3 @@
+module towline.dev/lab/pause
+
+go 1.25.0

@@ -1,0 +1,5 @@
+"""`python -m towline` is `tow`."""
+
+from towline.cli.entry import run
+
+run()

@@ -1,0 +1,1 @@
+"""The program in the pod: dials and resolves for the session, and ends when that is gone."""

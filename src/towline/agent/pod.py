@@ -1,0 +1,51 @@
+"""What the agent tells of the pod that it runs in."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from pathlib import Path
+
+RESOLV_CONF = "/etc/resolv.conf"
+# A real one has a few hundred.
+RESOLV_CONF_CHARACTERS = 16 * 1024
+
+# Nothing is sent there: a UDP socket is only asked which address it would use.
+_FAR_AWAY = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+
+def facts() -> dict[str, object]:
+    """The pod's resolver settings, addresses and Python, fit for JSON."""
+    return {
+        "pod": socket.gethostname(),
+        "python": platform.python_version(),
+        "addresses": _addresses(),
+        "resolv_conf": resolv_conf(),
+    }
+
+
+def resolv_conf(path: str = RESOLV_CONF) -> str:
+    """The text of resolv.conf(5); "" when there is none."""
+    try:
+        with Path(path).open(encoding="utf-8", errors="replace") as file:
+            return file.read(RESOLV_CONF_CHARACTERS)
+    except OSError:
+        return ""
+
+
+def nameservers(text: str) -> list[str]:
+    """The nameservers of a resolv.conf(5), in its order."""
+    lines = [line.split() for line in text.splitlines()]
+    return [words[1] for words in lines if words[:1] == ["nameserver"] and len(words) > 1]
+
+
+def _addresses() -> list[str]:
+    found = []
+    for family, far in _FAR_AWAY:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((far, 9))
+                found.append(probe.getsockname()[0])
+        except OSError:
+            continue
+    return found

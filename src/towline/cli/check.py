@@ -1,0 +1,53 @@
+"""`tow check`: the doctor."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import sys
+
+import click
+
+from towline.cli.options import cluster_options, output_option
+from towline.cli.output import coloured, print_json
+from towline.features.check import Finding, Verdict, check
+from towline.kube.config import Access, load_access
+
+_MARKS = {
+    Verdict.OK: ("ok", "green"),
+    Verdict.WARNING: ("note", "yellow"),
+    Verdict.PROBLEM: ("PROBLEM", "red"),
+}
+
+
+@click.command("check")
+@cluster_options
+@output_option
+def command(kubeconfig: str | None, context: str | None, namespace: str | None, output: str) -> int:
+    """Tell beforehand what would not work here, and what to do about it.
+
+    Looks at root, the kernel, nftables, DNS and routes of this machine, and at your rights in
+    the cluster. Changes nothing and asks for no password. Ends with 1 if there is a problem.
+    """
+    access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+    findings = asyncio.run(_collect(access, show=output == "text"))
+    if output == "json":
+        print_json([dataclasses.asdict(finding) for finding in findings])
+    return int(any(finding.verdict is Verdict.PROBLEM for finding in findings))
+
+
+async def _collect(access: Access, *, show: bool) -> list[Finding]:
+    findings = []
+    async for finding in check(access):
+        findings.append(finding)
+        if show:
+            _print(finding)
+    return findings
+
+
+def _print(finding: Finding) -> None:
+    mark, colour = _MARKS[finding.verdict]
+    click.secho(f"{mark:8}", nl=False, fg=colour, color=coloured(sys.stdout))
+    click.echo(f"{finding.name}: {finding.what}")
+    if finding.hint:
+        click.echo(f"{'':8}→ {finding.hint}")

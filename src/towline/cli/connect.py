@@ -1,0 +1,145 @@
+"""`tow connect`: the uplink, in the foreground or in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from typing import Any
+
+import click
+
+from towline.cli.options import cluster_options, output_option
+from towline.cli.output import Narrator, narrator
+from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE, AgentSpec
+from towline.errors import SessionError, TowlineError
+from towline.features.connect import Connection, ConnectOptions
+from towline.kube.config import Access, load_access
+from towline.redirect.launch import start_helper
+from towline.session import background, control, runner
+
+EPILOG = """\b
+Examples:
+  tow connect                       until Ctrl-C, with the names of the context's namespace
+  tow connect -n shop               with the names of namespace shop
+  tow connect --detach              in the background; 'tow disconnect' ends it
+  tow connect --image reg/python:3  for clusters that only pull from their own registry
+"""
+
+
+@click.command("connect", epilog=EPILOG)
+@cluster_options
+@click.option(
+    "-i",
+    "--image",
+    envvar="TOW_IMAGE",
+    default=DEFAULT_IMAGE,
+    show_default=True,
+    help="Image of the agent: any with Python 3.9 or newer.",
+)
+@click.option(
+    "--grace",
+    type=click.IntRange(min=1),
+    envvar="TOW_GRACE",
+    default=DEFAULT_GRACE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the agent waits for this session when that is gone without a word.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=120,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the agent may take to start.",
+)
+@click.option("-d", "--detach", is_flag=True, help="Go to the background when it is ready.")
+@click.option("--helper-fd", type=int, hidden=True)
+@output_option
+def command(
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    image: str,
+    grace: int,
+    timeout: float,
+    detach: bool,
+    helper_fd: int | None,
+    output: str,
+) -> int:
+    """Reach every service of the cluster by its name from this machine.
+
+    Bare names (web) are those of the namespace; web.other-ns, web.other-ns.svc and full names
+    work as in a pod, and so do service and pod addresses, on IPv4 and IPv6. It stays in the
+    foreground until Ctrl-C and leaves nothing behind, here or in the cluster.
+
+    Root is needed for a small helper only, for which sudo is asked unless this is root already.
+    """
+    with narrator(output) as tell:
+        access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+        _refuse_second(access)
+        if detach:
+            return _to_background(tell)
+        helper = None if helper_fd is None else socket.socket(fileno=helper_fd)
+        options = ConnectOptions(AgentSpec(image=image, grace_seconds=grace), timeout, helper)
+        end = "Ctrl-C ends it." if helper is None else "'tow disconnect' ends it."
+        connection = Connection(access, options, tell)
+        return runner.run(lambda session: _serve(connection, tell, session, end))
+
+
+async def _serve(connection: Connection, tell: Narrator, session: runner.Session, end: str) -> None:
+    """One session from its start to its end, about which `end` tells the user."""
+    async with control.listen(connection.status, session.stop), connection.open():
+        session.live()
+        status = connection.status()
+        tell.event("ready", _ready_line(status, end), **status)
+        await connection.ended()
+
+
+def _to_background(tell: Narrator) -> int:
+    """Run this very command without --detach in the background, until it is ready.
+
+    The helper is started here, where sudo can ask for a password.
+    """
+    helper = asyncio.run(start_helper())
+    arguments = [word for word in sys.argv[1:] if word not in ("-d", "--detach")]
+    number = helper.fileno()
+
+    def relay(event: background.Event) -> None:
+        if event["event"] == "progress":
+            tell.progress(event["message"])
+        elif event["event"] == "error":
+            error = TowlineError(event["summary"], event["hint"])
+            error.exit_code = event["exit_code"]
+            raise error
+        else:
+            data = {key: event[key] for key in event if key not in ("event", "message")}
+            tell.event(event["event"], event["message"], **data)
+
+    with helper:
+        return background.start(
+            [*arguments, "--output", "json", "--helper-fd", str(number)],
+            keep=[number],
+            on_event=relay,
+        )
+
+
+def _refuse_second(access: Access) -> None:
+    """One session serves a namespace of a cluster; a second one would only stand in its way."""
+    for pid in control.find():
+        other = control.ask(pid, "status")
+        if other and (other["server"], other["namespace"]) == (access.server, access.namespace):
+            raise SessionError(
+                f"Session {pid} is connected to the namespace {access.namespace} already.",
+                f"Use it, or end it with 'tow disconnect {pid}'.",
+            )
+
+
+def _ready_line(status: dict[str, Any], end: str) -> str:
+    ranges = ", ".join(status["ranges"])
+    return (
+        f"Connected to {status['context']}/{status['namespace']} in {status['seconds']:.1f} s: "
+        f"names such as web, web.other-ns and web.other-ns.svc"
+        f"{', and ' + ranges if ranges else ''}. {end}"
+    )

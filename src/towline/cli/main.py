@@ -1,0 +1,114 @@
+"""The `tow` command: finds the subcommand, runs it, turns errors into words and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from towline import __version__
+from towline.errors import TowlineError
+
+# Name → (module below towline.cli, one line of help): a command's module is imported only
+# when it is used, so that `tow --help` stays quick.
+COMMANDS = {
+    "connect": ("connect", "Reach every service of the cluster by its name from this machine."),
+    "status": ("status", "Show the running sessions of this machine."),
+    "disconnect": ("disconnect", "End a running session."),
+    "check": ("check", "Tell beforehand what would not work here, and what to do about it."),
+}
+
+# EX_SOFTWARE of sysexits.h.
+INTERNAL_ERROR = 70
+
+EPILOG = """\b
+Examples:
+  tow connect                     names of the current context's namespace, until Ctrl-C
+  tow connect -n shop --detach    the same for namespace shop, in the background
+  tow status                      what is running
+  tow disconnect                  end it
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"towline.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, naming the nearest command when there is none of that name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib  # noqa: PLC0415
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if not near:
+                raise
+            hint = f"{error.format_message()} Did you mean '{near[0]}'?"
+            raise click.UsageError(hint, ctx) from None
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", count=True, help="Log to stderr what is done; -vv in detail.")
+@click.version_option(__version__, prog_name="towline")
+def main(verbose: int) -> None:
+    """Two-way networking between this machine and a Kubernetes cluster, leaving no trace."""
+    if verbose:
+        import logging  # noqa: PLC0415
+
+        level = logging.INFO if verbose == 1 else logging.DEBUG
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def run(argv: list[str] | None = None) -> None:
+    """The console script: never returns, never shows a traceback for what a user can mend."""
+    try:
+        code: Any = main.main(args=argv, prog_name="tow", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except TowlineError as error:
+        from towline.cli.output import show_error  # noqa: PLC0415
+
+        show_error(error)
+        sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 (the last line before the user)
+        sys.exit(_internal_error(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _internal_error(error: Exception) -> int:
+    """Say that this is our mistake; the traceback is there for whoever asked for a log."""
+    import logging  # noqa: PLC0415
+
+    from towline.cli.output import show_error  # noqa: PLC0415
+
+    logging.getLogger(__name__).info("internal error", exc_info=error)
+    inner: BaseException = error
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    hint = "This is a mistake in towline. Please report it with what 'tow -v …' logs."
+    show_error(TowlineError(f"Internal error: {type(inner).__name__}: {inner}", hint))
+    return INTERNAL_ERROR

@@ -1,0 +1,130 @@
+"""How the command line speaks: data on stdout, everything else on stderr, JSON when asked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import click
+
+from towline.errors import TowlineError
+
+# A step that ends sooner than this needs no line of its own where there is no terminal.
+QUIET_SECONDS = 1.0
+
+
+class Narrator(Protocol):
+    """Tells the user how a command goes on."""
+
+    def progress(self, message: str) -> None:
+        """What is being waited for now."""
+
+    def event(self, name: str, message: str, **data: Any) -> None:
+        """Something that happened, with its data for machines."""
+
+
+def show_error(error: TowlineError) -> None:
+    """Print an error and its hint on stderr."""
+    click.secho("error: ", nl=False, err=True, fg="red", bold=True, color=coloured(sys.stderr))
+    click.echo(error.summary, err=True)
+    if error.hint:
+        click.echo(f"hint:  {error.hint}", err=True)
+
+
+def print_json(data: Any) -> None:
+    """Print one JSON document on one line of stdout, at once."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(data) + "\n")
+        sys.stdout.flush()
+
+
+class JsonNarrator:
+    """One JSON object a line on stdout: `{"event": …, "message": …, …}`."""
+
+    def progress(self, message: str) -> None:
+        """As an event of its own."""
+        print_json({"event": "progress", "message": message})
+
+    def event(self, name: str, message: str, **data: Any) -> None:
+        """As an event."""
+        print_json({"event": name, "message": message, **data})
+
+
+class TextNarrator:
+    """Events as lines on stdout; progress on stderr, as one living line on a terminal."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._status: Any = None
+        self._last = time.monotonic()
+
+    def progress(self, message: str) -> None:
+        """Show what is waited for; without a terminal only what takes long."""
+        if self._terminal:
+            self._live(message)
+        elif time.monotonic() - self._last >= QUIET_SECONDS:
+            self._write(sys.stderr, message)
+        self._last = time.monotonic()
+
+    def event(self, name: str, message: str, **data: Any) -> None:
+        """Print the message; the data is for machines."""
+        self.close()
+        self._write(sys.stdout, message)
+
+    def close(self) -> None:
+        """Take the living line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def _live(self, message: str) -> None:
+        if self._status is None:
+            from rich.console import Console  # noqa: PLC0415
+
+            self._status = Console(stderr=True).status(message)
+            self._status.start()
+        self._status.update(message)
+
+    @staticmethod
+    def _write(stream: Any, message: str) -> None:
+        # The terminal may have been closed: a session then ends in order all the same.
+        with contextlib.suppress(OSError):
+            click.echo(message, file=stream)
+
+
+@contextlib.contextmanager
+def narrator(output: str) -> Iterator[JsonNarrator | TextNarrator]:
+    """The narrator for `--output`, whose living line is gone afterwards.
+
+    An error is told to machines as an event, too.
+    """
+    if output == "json":
+        try:
+            yield JsonNarrator()
+        except TowlineError as error:
+            print_json(
+                {
+                    "event": "error",
+                    "message": error.summary,
+                    "summary": error.summary,
+                    "hint": error.hint,
+                    "exit_code": error.exit_code,
+                }
+            )
+            raise
+        return
+    text = TextNarrator()
+    try:
+        yield text
+    finally:
+        text.close()
+
+
+def coloured(stream: Any) -> bool:
+    """Whether colours are wanted on a stream (https://no-color.org)."""
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR")

@@ -1,0 +1,35 @@
+"""`tow status`: the running sessions of this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from towline.cli.options import output_option
+from towline.cli.output import print_json
+from towline.session import control
+
+
+@click.command("status")
+@output_option
+def command(output: str) -> None:
+    """Show the running sessions of this machine, and how they are doing.
+
+    Each line names the session's process id, which `tow disconnect` takes.
+    """
+    sessions = [found for pid in control.find() if (found := control.ask(pid, "status"))]
+    if output == "json":
+        print_json(sessions)
+    elif not sessions:
+        click.echo("No session is running.")
+    for session in sessions if output == "text" else ():
+        click.echo(_line(session))
+
+
+def _line(session: dict[str, Any]) -> str:
+    ranges = ", ".join(session["ranges"]) or "no ranges yet"
+    return (
+        f"{session['pid']}  {session['state']}  {session['context']}/{session['namespace']}"
+        f"  since {session['since']}  {ranges}"
+    )

@@ -1,0 +1,1 @@
+"""What towline puts into a cluster, and what it must know of one."""

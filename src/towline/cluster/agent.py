@@ -1,0 +1,168 @@
+"""One agent in the cluster: its Job, the wait for its pod, transports to it, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from towline.cluster import podstate
+from towline.cluster.job import AGENT_PORT, AgentSpec, manifest
+from towline.cluster.podstate import Phase
+from towline.errors import AgentError
+from towline.kube.client import Client, Propagation
+from towline.kube.errors import AlreadyExists, ApiError, NotFound
+from towline.kube.resources import EVENTS, JOBS, PODS
+from towline.kube.streams import port_forward
+from towline.kube.watch import EventType
+
+P = TypeVar("P", bound=asyncio.Protocol)
+Progress = Callable[[str], None]
+
+# A pod that has come no further for this long has its events looked up, for the reason.
+EXPLAIN_SECONDS = 2.0
+
+
+class Agent:
+    """A Job of ours and its one pod. `pod` is its name once it runs."""
+
+    def __init__(self, client: Client, namespace: str, spec: AgentSpec) -> None:
+        self.pod = ""
+        self._client = client
+        self._namespace = namespace
+        self._spec = spec
+        self._job = ""
+        self._waiting_for = ""
+
+    async def start(self, progress: Progress, timeout_seconds: float) -> None:
+        """Create the Job and wait until its pod runs.
+
+        `progress` gets what is waited for, each time that changes. Raises AgentError when the
+        pod cannot start or has not within `timeout_seconds`, AccessError when the cluster
+        refuses it, ApiError when the API does. Whatever was created then removes itself;
+        :meth:`stop` does so at once.
+        """
+        self._say(progress, "the cluster to accept the agent's Job")
+        await self._create()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._until_running(progress)
+        except TimeoutError:
+            raise AgentError(
+                f"The agent has not started within {timeout_seconds:.0f} s; it was waiting for "
+                f"{self._waiting_for}.",
+                "Give it longer with --timeout, or look at it with 'kubectl get events -n "
+                f"{self._namespace}'.",
+            ) from None
+
+    async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        """A new transport to the running agent, shaped as `loop.create_connection` gives it."""
+        return await port_forward(
+            self._client, self._namespace, self.pod, AGENT_PORT, protocol_factory
+        )
+
+    async def settle(self) -> None:
+        """Lift the Job's deadline: from now on the agent itself watches over its client."""
+        await self._renew(None)
+
+    async def is_running(self) -> bool:
+        """Whether the pod is there and neither ended nor being deleted."""
+        if not self.pod:
+            return False
+        try:
+            pod = await self._client.get(PODS, self.pod, namespace=self._namespace)
+        except NotFound:
+            return False
+        return podstate.of_pod(pod).phase is Phase.RUNNING
+
+    async def stop(self) -> None:
+        """Delete the Job and with it the pod; safe to call twice, or when there is none.
+
+        Raises ApiError when the API server cannot be asked in time; the agent then ends by
+        itself after its grace time.
+        """
+        if not self._job:
+            return
+        with contextlib.suppress(NotFound):
+            await self._client.delete(
+                JOBS, self._job, namespace=self._namespace, propagation=Propagation.BACKGROUND
+            )
+        self._job = ""
+
+    async def _create(self) -> None:
+        while True:
+            body = manifest(self._spec)
+            # Known before the request is sent: should this be cancelled while the answer is
+            # under way, stop() has the name.
+            self._job = body["metadata"]["name"]
+            try:
+                await self._client.create(JOBS, body, namespace=self._namespace)
+            except AlreadyExists:
+                continue
+            return
+
+    async def _until_running(self, progress: Progress) -> None:
+        """Watch the pod; meanwhile keep the Job's lease alive and look for what holds it up."""
+        async with asyncio.TaskGroup() as group:
+            renewing = group.create_task(self._keep_lease())
+            explaining = group.create_task(self._explain(progress))
+            await self._watch_pod(progress)
+            renewing.cancel()
+            explaining.cancel()
+
+    async def _watch_pod(self, progress: Progress) -> None:
+        """Return when the pod runs."""
+        labels = f"batch.kubernetes.io/job-name={self._job}"
+        watch = self._client.watch(PODS, namespace=self._namespace, labels=labels)
+        async with contextlib.aclosing(watch):
+            async for event in watch:
+                if event.type is EventType.SYNCED:
+                    continue
+                self.pod = event.object["metadata"]["name"]
+                state = podstate.of_pod(event.object)
+                if state.error is not None:
+                    raise state.error
+                if state.phase is Phase.RUNNING:
+                    return
+                self._say(progress, state.what)
+
+    async def _keep_lease(self) -> None:
+        """Move the Job's deadline ahead for as long as the pod is being waited for."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while True:
+            await asyncio.sleep(self._spec.lease_seconds / 3)
+            with contextlib.suppress(ApiError):
+                await self._renew(int(loop.time() - started) + self._spec.lease_seconds)
+
+    async def _explain(self, progress: Progress) -> None:
+        """Tell from events why the start takes long, and end it when they say it is in vain."""
+        while True:
+            await asyncio.sleep(EXPLAIN_SECONDS)
+            event = podstate.latest(await self._events())
+            if event is None:
+                continue
+            state = podstate.of_event(event)
+            if state.error is not None:
+                raise state.error
+            self._say(progress, f"{self._waiting_for.partition(' — ')[0]} — {state.what}")
+
+    async def _events(self) -> list[dict[str, Any]]:
+        """The events of our pod, or of the Job while that has none; none without the right."""
+        subject = f"involvedObject.name={self.pod or self._job}"
+        try:
+            return (
+                await self._client.list(EVENTS, namespace=self._namespace, fields=subject)
+            ).items
+        except ApiError:
+            return []
+
+    async def _renew(self, deadline_seconds: int | None) -> None:
+        change = {"spec": {"activeDeadlineSeconds": deadline_seconds}}
+        await self._client.patch(JOBS, self._job, change, namespace=self._namespace)
+
+    def _say(self, progress: Progress, what: str) -> None:
+        if what != self._waiting_for:
+            self._waiting_for = what
+            progress(f"Waiting for {what}")

@@ -1,0 +1,131 @@
+"""The Job that carries the agent, as an object for the Kubernetes API."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import secrets
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from towline.cluster import bundle
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+ROLE = "towline/role"
+OWNER = "towline/owner"
+SINCE = "towline/since"
+SELECTOR = f"{MANAGED_BY}=towline"
+
+AGENT_PORT = 7070
+DEFAULT_IMAGE = "docker.io/library/python:3-slim"
+DEFAULT_GRACE_SECONDS = 60
+
+# How much longer than the grace time a Job whose agent never ran may stay. It covers the
+# Job controller's and the garbage collector's own delays.
+LEASE_MARGIN_SECONDS = 15
+
+
+def owner_name() -> str:
+    """The person and machine that an object of ours belongs to: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """What the user can choose of the agent's pod.
+
+    `grace_seconds` is how long the agent waits for a client that is gone.
+    """
+
+    image: str = DEFAULT_IMAGE
+    grace_seconds: int = DEFAULT_GRACE_SECONDS
+    role: str = "uplink"
+    owner: str = field(default_factory=owner_name)
+
+    @property
+    def lease_seconds(self) -> int:
+        """How long the Job lives when nobody renews it before its agent runs."""
+        return self.grace_seconds + LEASE_MARGIN_SECONDS
+
+
+def manifest(spec: AgentSpec) -> dict[str, Any]:
+    """The Job of one agent, under a name of its own.
+
+    It satisfies the Restricted Pod Security Standard
+    (https://kubernetes.io/docs/concepts/security/pod-security-standards/). Until the session
+    has linked to the agent and lifts it, `activeDeadlineSeconds` bounds the life of a Job
+    whose pod cannot start; `ttlSecondsAfterFinished` removes whatever has ended. A pod that
+    is lost is not replaced by the Job, whose back-off is 10 s, but by the session.
+    """
+    labels = {
+        "app.kubernetes.io/name": "towline-agent",
+        MANAGED_BY: "towline",
+        ROLE: spec.role,
+    }
+    annotations = {OWNER: spec.owner, SINCE: datetime.now(UTC).isoformat(timespec="seconds")}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": f"towline-{_label_part(spec.owner)}-{secrets.token_hex(4)}",
+            "labels": labels,
+            "annotations": annotations,
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "ttlSecondsAfterFinished": 0,
+            "activeDeadlineSeconds": spec.lease_seconds,
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": _pod_spec(spec),
+            },
+        },
+    }
+
+
+def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 5,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "agent",
+                "image": spec.image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": list(bundle.command()),
+                "args": [
+                    f"--port={AGENT_PORT}",
+                    f"--grace-seconds={spec.grace_seconds}",
+                ],
+                # Requests and limits are there for namespaces whose quota demands them.
+                "resources": {
+                    "requests": {"cpu": "10m", "memory": "32Mi"},
+                    "limits": {"memory": "512Mi"},
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }
+
+
+def _label_part(text: str) -> str:
+    """What of `text` may stand in an object's name (RFC 1123 label), at most 30 characters."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:30].strip("-") or "user"

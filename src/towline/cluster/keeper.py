@@ -1,0 +1,113 @@
+"""Keeps one agent in the cluster: a lost pod is replaced by a new Job when it is next needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from towline.cluster.agent import Agent, Progress
+from towline.cluster.job import AgentSpec
+from towline.errors import AgentError
+from towline.kube.client import Client
+from towline.kube.errors import (
+    ApiError,
+    ConnectionFailed,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+)
+from towline.kube.streams import PortForwardError
+from towline.relay.peer import LinkLost
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+STOP_SECONDS = 5.0
+SETTLE_SECONDS = 1.0
+
+
+class AgentKeeper:
+    """The agent of one session, as an async context manager; leaving it deletes the Job.
+
+    When that fails, and nothing else went wrong, leaving it raises AgentError: the agent then
+    ends by itself after its grace time.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        spec: AgentSpec,
+        progress: Progress,
+        timeout_seconds: float,
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._spec = spec
+        self._progress = progress
+        self._timeout_seconds = timeout_seconds
+        self._agent = Agent(client, namespace, spec)
+        self._suspect = False
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> AgentKeeper:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
+            await asyncio.wait_for(self._agent.stop(), STOP_SECONDS)
+        except (ApiError, TimeoutError) as error:
+            if kind is None or issubclass(kind, asyncio.CancelledError):
+                raise AgentError(
+                    f"The agent's Job could not be deleted: {error or 'no answer in time'}",
+                    f"Nothing need be done: the agent ends by itself within "
+                    f"{self._spec.grace_seconds} s, and Kubernetes then removes its Job.",
+                ) from error
+
+    @property
+    def pod(self) -> str:
+        """The name of the agent's pod."""
+        return self._agent.pod
+
+    async def start(self) -> None:
+        """Start the first agent; raises as :meth:`Agent.start` does."""
+        await self._agent.start(self._progress, self._timeout_seconds)
+
+    async def settle(self) -> None:
+        """The link is up: lift the Job's deadline, however long the API takes to hear it."""
+        while True:
+            try:
+                await self._agent.settle()
+            except (ConnectionFailed, ServerError, TooManyRequests):
+                await asyncio.sleep(SETTLE_SECONDS)
+            except NotFound:
+                return  # lost meanwhile: it will be replaced, and that one settled
+            else:
+                return
+
+    async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        """A transport to the agent, to a new one if need be."""
+        async with self._turn:
+            if self._suspect:
+                await self._replace_if_lost()
+        try:
+            return await self._agent.connect(protocol_factory)
+        except PortForwardError:
+            self._suspect = True
+            raise
+        except NotFound as error:
+            self._suspect = True
+            raise LinkLost(f"the agent's pod is gone: {error}") from error
+
+    def doubt(self) -> None:
+        """The link was lost: look whether the pod is still there before it is used again."""
+        self._suspect = True
+
+    async def _replace_if_lost(self) -> None:
+        if not await self._agent.is_running():
+            lost, self._agent = self._agent, Agent(self._client, self._namespace, self._spec)
+            await self._agent.start(self._progress, self._timeout_seconds)
+            await lost.stop()
+            await self.settle()
+        self._suspect = False

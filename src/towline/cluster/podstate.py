@@ -1,0 +1,127 @@
+"""Reads from a pod's status and from events how far its start has come, and what holds it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from towline.errors import AccessError, AgentError, TowlineError
+
+# The kubelet goes on trying after these, but no further try has reason to end better.
+_HOPELESS = {
+    "ImagePullBackOff": "The image {image} cannot be pulled: {message}",
+    "ErrImageNeverPull": "The image {image} is not on the node: {message}",
+    "InvalidImageName": "{image} is not the name of an image: {message}",
+    "CreateContainerConfigError": "The agent's container cannot be set up: {message}",
+    "CreateContainerError": "The agent's container cannot be created: {message}",
+    "RunContainerError": "The agent's container cannot be started: {message}",
+}
+_IMAGE_HINT = (
+    "Name an image with Python 3.9 or newer that the cluster's nodes can pull: "
+    "--image REGISTRY/python:3, or TOW_IMAGE in the environment."
+)
+
+
+class Phase(Enum):
+    """How far a pod is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class PodState:
+    """`what` says what is waited for; `error` is set when waiting on makes no sense."""
+
+    phase: Phase
+    what: str = ""
+    error: TowlineError | None = None
+
+
+def of_pod(pod: Mapping[str, Any]) -> PodState:
+    """The state of the agent's pod, which has one container.
+
+    Fields as in https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/.
+    """
+    status = pod.get("status", {})
+    if pod["metadata"].get("deletionTimestamp") or status.get("phase") in ("Failed", "Succeeded"):
+        return PodState(Phase.ENDED, error=_ended(status))
+    container = _container(status)
+    state = container.get("state", {})
+    if "running" in state:
+        return PodState(Phase.RUNNING)
+    if "terminated" in state:
+        return PodState(Phase.ENDED, error=_ended(status))
+    if "waiting" in state:
+        return _waiting(container.get("image", ""), state["waiting"])
+    unscheduled = _condition(status, "PodScheduled")
+    if unscheduled.get("status") == "False":
+        return PodState(Phase.WAITING, f"a node for the agent: {unscheduled.get('message', '')}")
+    return PodState(Phase.WAITING, "the agent's pod to be scheduled")
+
+
+def of_event(event: Mapping[str, Any]) -> PodState:
+    """What an event of the agent's Job or pod says; an error when nothing can come of it."""
+    message = str(event.get("message", ""))
+    if event.get("reason") != "FailedCreate":
+        return PodState(Phase.WAITING, message)
+    if "exceeded quota" in message:
+        error = AccessError(
+            f"The namespace's quota leaves no room for the agent: {message}",
+            "Free some of it, or use another namespace with -n: the agent asks for 10m CPU and "
+            "32Mi of memory.",
+        )
+    else:
+        error = AccessError(
+            f"The cluster refuses the agent's pod: {message}",
+            "A policy of the namespace stands against it; use another one with -n, or ask who "
+            "looks after the cluster.",
+        )
+    return PodState(Phase.WAITING, message, error)
+
+
+def latest(events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The newest of some events."""
+    return max(
+        events,
+        key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""),
+        default=None,
+    )
+
+
+def _waiting(image: str, waiting: Mapping[str, Any]) -> PodState:
+    reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
+    if reason in _HOPELESS:
+        summary = _HOPELESS[reason].format(image=image, message=message or reason)
+        hint = _IMAGE_HINT if "mage" in reason or "exec" in message else ""
+        return PodState(Phase.WAITING, reason, AgentError(summary, hint))
+    if reason in ("", "ContainerCreating"):
+        return PodState(Phase.WAITING, f"the node to start the image {image}")
+    return PodState(Phase.WAITING, f"the node to start the image {image} ({reason})")
+
+
+def _ended(status: Mapping[str, Any]) -> TowlineError:
+    container = _container(status)
+    terminated = container.get("state", {}).get("terminated", {})
+    reason = status.get("message") or status.get("reason") or terminated.get("message")
+    if not reason and terminated:
+        reason = f"{terminated.get('reason')}, exit code {terminated.get('exitCode')}"
+    hint = _IMAGE_HINT if terminated.get("exitCode") in (127, 128) else ""
+    return AgentError(f"The agent's pod has ended: {reason or 'it is being deleted'}", hint)
+
+
+def _container(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The status of the pod's one container; empty while it has none."""
+    statuses: list[Mapping[str, Any]] = status.get("containerStatuses") or [{}]
+    return statuses[0]
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    for condition in status.get("conditions", ()):
+        if condition.get("type") == kind:
+            found: Mapping[str, Any] = condition
+            return found
+    return {}

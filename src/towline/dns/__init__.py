@@ -1,0 +1,1 @@
+"""The session's resolver: cluster names to the agent, all others to where they went before."""

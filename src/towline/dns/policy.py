@@ -1,0 +1,200 @@
+"""Decides for a question whether the cluster is asked, under which names, and what else is.
+
+A name means here what it means in a pod of the session's namespace: the pod's search list is
+tried in its order (Kubernetes, "DNS for Services and Pods"). Names outside must cost nothing,
+so a candidate is asked for only if the cluster has anything at its *gate*, the candidate
+reduced to the last label before the suffix: when NAMESPACE.svc.DOMAIN does not exist, neither
+does anything below it (RFC 8020). One cached answer for `com` rules out all of that domain.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from towline.dns import resolvconf
+from towline.wire.dns import CLASS_IN, DnsError, Message, Name, Question, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+DEFAULT_DOMAIN = Name.of("cluster.local")
+
+_SVC = Name.of("svc")
+# The subdomains of the cluster's domain, which are there whatever runs in it
+# (Kubernetes DNS-Based Service Discovery, §2).
+_SUBDOMAINS = (_SVC, Name.of("pod"))
+
+# Names of the machine itself or its link: RFC 6761 and 6762, and reverse zones.
+_NEVER_CLUSTER = tuple(Name.of(text) for text in ("localhost", "local", "invalid", "arpa"))
+_REVERSE_V4 = Name.of("in-addr.arpa")
+_REVERSE_V6 = Name.of("ip6.arpa")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNames:
+    """How a pod of the session's namespace resolves names.
+
+    `outside` are names that are never the cluster's, with all below them, such as the API
+    server's own host, which must be found when the cluster cannot be asked.
+    """
+
+    domain: Name
+    search: tuple[Name, ...]
+    ndots: int = 5
+    outside: tuple[Name, ...] = ()
+
+    @classmethod
+    def of_pod(cls, resolv_conf: str, namespace: str, outside: Iterable[str] = ()) -> ClusterNames:
+        """Read a pod's resolv.conf; the domain is what follows `NAMESPACE.svc` in its search.
+
+        Search entries that are not the cluster's, which a pod inherits from its node, are left
+        out: the laptop has its own.
+        """
+        conf = resolvconf.parse(resolv_conf)
+        domain = _domain_of(conf.search)
+        first = Name((namespace.encode(), b"svc")) + domain
+        rest = (name for name in conf.search if name.is_under(domain))
+        search = tuple(dict.fromkeys((first, *rest, _SVC + domain, domain)))
+        return cls(domain, search, conf.ndots, tuple(Name.of(text) for text in outside))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A name to ask the cluster for, if its `gate` (None: it is known to be there) exists.
+
+    A `container` is a namespace or a subdomain: that it exists without records is no answer
+    to who looks for a host.
+    """
+
+    name: Name
+    gate: Name | None = None
+    container: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to ask for one question: the candidates in order, and upstream after them or not.
+
+    `shared` tells of a name with candidates that may as well be one of the world outside: then
+    a positive answer of upstream is believed also while the cluster cannot be asked.
+    """
+
+    candidates: tuple[Candidate, ...] = ()
+    upstream: bool = True
+    shared: bool = False
+
+
+UPSTREAM = Plan()
+
+
+class Policy:
+    """The rules, for one cluster and one laptop; pure but for what the two callables know."""
+
+    def __init__(
+        self,
+        names: ClusterNames,
+        *,
+        in_ranges: Callable[[IPAddress], bool],
+        laptop_search: Callable[[], tuple[Name, ...]] = tuple,
+    ) -> None:
+        """`in_ranges` knows the cluster's addresses, `laptop_search` resolv.conf's search list."""
+        self._names = names
+        self._in_ranges = in_ranges
+        self._laptop_search = laptop_search
+
+    def plan(self, question: Question) -> Plan:
+        """Return what to ask for `question`."""
+        name = question.name
+        if question.rclass != CLASS_IN or not name.labels:
+            return UPSTREAM
+        if name.is_under(self._names.domain):
+            return Plan((Candidate(name),), upstream=False)
+        if any(name.is_under(outside) for outside in self._names.outside):
+            return UPSTREAM
+        address = reverse_address(name)
+        if address is not None and self._in_ranges(address):
+            return Plan((Candidate(name),), upstream=False)
+        if name.last() in _NEVER_CLUSTER:
+            return UPSTREAM
+        return self._search_plan(name)
+
+    def _search_plan(self, name: Name) -> Plan:
+        forms = tuple(self._forms(name))
+        full = next((form for form in forms if form.is_under(self._names.domain)), None)
+        if full is not None:
+            return Plan((Candidate(full),), upstream=False)
+        candidates = dict.fromkeys(c for form in forms for c in self._candidates(form))
+        if not candidates:
+            return UPSTREAM
+        ours = len(name.labels) > 1 and name.last() in _SUBDOMAINS
+        return Plan(tuple(candidates), upstream=not ours, shared=len(name.labels) > 1)
+
+    def _forms(self, name: Name) -> Iterator[Name]:
+        """Yield what the user may have typed, the laptop's own search list having been added."""
+        for suffix in self._laptop_search():
+            if name.is_under(suffix) and name != suffix:
+                yield name.without(suffix)
+        yield name
+
+    def _candidates(self, form: Name) -> Iterator[Candidate]:
+        last = form.last()
+        if last in _NEVER_CLUSTER:
+            return
+        # With so many dots a pod asks for the name itself first; only what ends in `svc` or
+        # `pod` is then sure to be found nowhere else.
+        if len(form.labels) > self._names.ndots and last not in _SUBDOMAINS:
+            return
+        for suffix in self._names.search:
+            try:
+                name = form + suffix
+            except DnsError:
+                continue
+            known = suffix == self._names.domain and last in _SUBDOMAINS
+            yield Candidate(name, None if known else last + suffix, self._is_container(name))
+
+    def _is_container(self, name: Name) -> bool:
+        inner = name.without(self._names.domain)
+        return len(inner.labels) <= 2 and inner.last() in _SUBDOMAINS
+
+
+def reverse_address(name: Name) -> IPAddress | None:
+    """Return the address whose reverse name this is (RFC 1035 §3.5, RFC 3596 §2.5), if it is."""
+    try:
+        if name.is_under(_REVERSE_V4):
+            octets = [label.decode() for label in name.without(_REVERSE_V4).labels]
+            return ipaddress.IPv4Address(".".join(reversed(octets)))
+        if name.is_under(_REVERSE_V6):
+            digits = [label.decode() for label in reversed(name.without(_REVERSE_V6).labels)]
+            if len(digits) != 32:
+                return None
+            groups = ["".join(digits[index : index + 4]) for index in range(0, 32, 4)]
+            return ipaddress.IPv6Address(":".join(groups))
+    except ValueError:
+        return None
+    return None
+
+
+def addresses(message: Message) -> tuple[IPAddress, ...]:
+    """Return the addresses in the A and AAAA records of a reply, each once."""
+    found: dict[IPAddress, None] = {}
+    for record in (*message.answers, *message.additionals):
+        if record.rclass != CLASS_IN:
+            continue
+        if record.rtype == Type.A and len(record.rdata) == 4:
+            found[ipaddress.IPv4Address(record.rdata)] = None
+        elif record.rtype == Type.AAAA and len(record.rdata) == 16:
+            found[ipaddress.IPv6Address(record.rdata)] = None
+    return tuple(found)
+
+
+def _domain_of(search: tuple[Name, ...]) -> Name:
+    for name in search:
+        if len(name.labels) > 2 and name.key[1] == b"svc":
+            return Name(name.labels[2:])
+        if len(name.labels) > 1 and name.key[0] == b"svc":
+            return Name(name.labels[1:])
+    return DEFAULT_DOMAIN

@@ -1,0 +1,186 @@
+"""The session's resolver: a DNS server on loopback to which the machine's lookups are redirected.
+
+The policy says what a question is about; the cluster or the machine's own nameservers answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from towline.dns.policy import IPAddress, Plan, Policy, addresses
+from towline.dns.search import TIMEOUT_SECONDS, AskCluster, ClusterSearch, Outcome
+from towline.dns.server import Listeners, Server, bind_loopback
+from towline.dns.verdicts import Verdicts
+from towline.wire.dns import (
+    MAX_MESSAGE_BYTES,
+    QR,
+    DnsError,
+    Message,
+    Rcode,
+    formerr,
+    nxdomain,
+    read_header,
+    servfail,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+logger = logging.getLogger(__name__)
+
+# The largest UDP payload on IPv4: 65535 less the headers.
+_MAX_DATAGRAM_BYTES = 65507
+
+AskUpstream = Callable[[bytes, bool], Awaitable[bytes]]
+"""Passes a query on as it is, by TCP if the flag says so; raises when nobody replies."""
+
+OnAnswer = Callable[[Iterable[IPAddress]], Awaitable[None]]
+"""Told of the addresses in an answer of the cluster before the client is."""
+
+
+class Resolver:
+    """Serves from entering the context until leaving it, which must happen in the same task.
+
+    Every query gets a reply in bounded time: SERVFAIL when who should answer does not, never
+    a denial that nobody gave.
+    """
+
+    def __init__(
+        self,
+        *,
+        ask_cluster: AskCluster,
+        ask_upstream: AskUpstream,
+        policy: Policy,
+        on_answer: OnAnswer,
+        cluster_timeout: float = TIMEOUT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`cluster_timeout`, seconds, is for all that one query needs of the cluster.
+
+        It bounds `on_answer` too. If that raises, the answer is not handed out.
+        """
+        self._ask_upstream = ask_upstream
+        self._policy = policy
+        self._on_answer = on_answer
+        self._timeout = cluster_timeout
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._search = ClusterSearch(
+            ask_cluster, self._spawn, Verdicts(clock), timeout=cluster_timeout
+        )
+
+    async def __aenter__(self) -> Self:
+        """Bind the sockets and serve; raise ServerError if that is not possible."""
+        self._listeners: Listeners = bind_loopback()
+        self._server = Server(self._listeners, self.answer, self._spawn)
+        self._group = await asyncio.TaskGroup().__aenter__()
+        try:
+            await self._server.start()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the sockets and end all work."""
+        await self._end()
+
+    async def _end(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        # The group need not know of an error that is not its own: it would wrap it.
+        await self._group.__aexit__(None, None, None)
+
+    @property
+    def port(self) -> int:
+        """The one port of all sockets."""
+        return self._listeners.port
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The loopback addresses that are served: 127.0.0.1, and ::1 if the machine has it."""
+        return self._listeners.addresses
+
+    async def answer(self, data: bytes, tcp: bool) -> bytes | None:
+        """Return the reply to one message from a client, None for what deserves none."""
+        try:
+            if read_header(data)[1] & QR:
+                return None
+            query = Message.parse(data)
+        except DnsError:
+            malformed = formerr(data)
+            return None if malformed is None else malformed.encode()
+        try:
+            reply = await self._reply(query, data, tcp)
+        except Exception:
+            logger.exception("a query could not be answered")
+            reply = None
+        return servfail(query).encode() if reply is None else reply
+
+    async def _reply(self, query: Message, data: bytes, tcp: bool) -> bytes | None:
+        if query.opcode != 0 or len(query.questions) != 1:
+            return await self._from_upstream(data, tcp)
+        plan = self._policy.plan(query.questions[0])
+        if not plan.candidates:
+            return await self._from_upstream(data, tcp)
+        return await self._from_both(query, data, plan, tcp)
+
+    async def _from_upstream(self, data: bytes, tcp: bool) -> bytes | None:
+        try:
+            return await self._ask_upstream(data, tcp)
+        except Exception as error:  # whatever is raised, there is no reply
+            logger.debug("no reply from upstream: %r", error, exc_info=True)
+            return None
+
+    async def _from_both(self, query: Message, data: bytes, plan: Plan, tcp: bool) -> bytes | None:
+        """Ask the cluster, and upstream at the same time while it is open whose the name is."""
+        expected = self._search.may_exist(plan)
+        upstream = None
+        if plan.upstream and expected is None:
+            upstream = self._spawn(self._from_upstream(data, tcp))
+        try:
+            outcome = await self._search.find(query, plan)
+            open_question = outcome.silent and plan.shared and not expected
+            if outcome.found or not plan.upstream or (outcome.silent and not open_question):
+                return await self._from_cluster(query, outcome, tcp)
+            reply = await (upstream or self._from_upstream(data, tcp))
+            return reply if not open_question or _is_positive(reply) else None
+        finally:
+            if upstream is not None:
+                upstream.cancel()
+
+    async def _from_cluster(self, query: Message, outcome: Outcome, tcp: bool) -> bytes | None:
+        if outcome.silent and outcome.reply is None:
+            return None
+        if outcome.reply is None or outcome.candidate is None:
+            return nxdomain(query).encode()
+        found = addresses(outcome.reply.message)
+        if found:
+            async with asyncio.timeout(self._timeout):
+                await self._on_answer(found)
+        limit = MAX_MESSAGE_BYTES if tcp else min(query.udp_limit, _MAX_DATAGRAM_BYTES)
+        asked, name = query.questions[0].name, outcome.candidate.name
+        if asked == name and len(outcome.reply.data) <= limit:
+            return query.id.to_bytes(2, "big") + outcome.reply.data[2:]
+        message = outcome.reply.message.renamed(name, asked)
+        return replace(message, id=query.id).encode(limit)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _is_positive(reply: bytes | None) -> bool:
+    return reply is not None and read_header(reply)[1] & 0xF == Rcode.NOERROR

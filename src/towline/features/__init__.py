@@ -1,0 +1,1 @@
+"""What towline does for its user, one module a feature."""

@@ -1,0 +1,160 @@
+"""Carries the connections that the redirect hands over to where they want to go, by the link."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from towline.errors import RedirectError
+from towline.link.link import Link
+from towline.redirect.control import Redirect
+from towline.redirect.errors import DialError
+from towline.redirect.errors import Reason as DialReason
+from towline.redirect.listener import reset
+from towline.redirect.packets import IPAddress
+from towline.relay.peer import LinkLost
+from towline.relay.splice import Splice
+from towline.relay.stream import Stream
+from towline.wire.frames import Kind, Reason
+from towline.wire.target import Target
+
+# A connection waits so long for a link that is coming back before it is reset.
+PATIENCE_SECONDS = 10.0
+
+# What the destination, or the way to it, says; other reasons are ours and no answer of it.
+_ANSWERS = {
+    Reason.REFUSED: DialReason.REFUSED,
+    Reason.HOST_UNREACHABLE: DialReason.HOST_UNREACHABLE,
+    Reason.NET_UNREACHABLE: DialReason.NET_UNREACHABLE,
+    Reason.TIMED_OUT: DialReason.TIMED_OUT,
+}
+
+
+class Connected(Splice):
+    """A stream that its destination has accepted, and nothing is joined to yet."""
+
+    def abort(self) -> None:
+        """Nobody came for it: end it."""
+        self.reset(Reason.CANCELLED)
+
+
+class Assumed(Splice):
+    """A stream to a destination that is taken to accept.
+
+    When that says no after all, `refused` is awaited, as a task of `group`, before the program
+    is told: its next connection must meet the truth.
+    """
+
+    def __init__(
+        self, stream: Stream, group: asyncio.TaskGroup, refused: Callable[[], Awaitable[None]]
+    ) -> None:
+        super().__init__(stream)
+        self._group = group
+        self._refused = refused
+
+    def reset(self, reason: Reason) -> None:
+        """The stream has ended, or is to end."""
+        if reason in _ANSWERS:
+            self._group.create_task(self._refuse(reason), name="forget")
+        else:
+            super().reset(reason)
+
+    async def _refuse(self, reason: Reason) -> None:
+        await self._refused()
+        super().reset(reason)
+
+
+class Dialer:
+    """Dials through a link, and joins local connections to what was dialled.
+
+    Its tasks run in `group`.
+    """
+
+    def __init__(self, link: Link, redirect: Redirect, group: asyncio.TaskGroup) -> None:
+        self._link = link
+        self._redirect = redirect
+        self._group = group
+        self._loop = asyncio.get_running_loop()
+
+    async def dial(self, address: IPAddress, port: int) -> Connected:
+        """Reach a destination; raises DialError with what it, or the way to it, answered."""
+        answer: asyncio.Future[Reason | None] = self._loop.create_future()
+
+        def decide(reason: Reason | None) -> None:
+            if not answer.done():
+                answer.set_result(reason)
+
+        splice = Connected(
+            self._open(address, port),
+            on_accepted=lambda: decide(None),
+            on_closed=lambda reason: decide(reason or Reason.RESET),
+        )
+        try:
+            reason = await answer
+        except asyncio.CancelledError:
+            splice.abort()
+            raise
+        if reason is not None:
+            raise DialError(_ANSWERS.get(reason, DialReason.LINK_LOST))
+        return splice
+
+    def accept(
+        self,
+        connection: socket.socket,
+        address: IPAddress,
+        port: int,
+        connected: Connected | None,
+    ) -> None:
+        """Join a local connection to its stream: the dialled one, or one that is opened now.
+
+        The latter sends its data in the same flight. When the destination has changed its
+        mind, the connection is reset, and the next one is told the truth by a dial of its own.
+        """
+        joining = self._join(connection, address, port, connected)
+        self._group.create_task(joining, name=f"join {address} {port}")
+
+    async def _join(
+        self,
+        connection: socket.socket,
+        address: IPAddress,
+        port: int,
+        connected: Connected | None,
+    ) -> None:
+        try:
+            splice = connected or await self._open_known(address, port)
+        except DialError:
+            reset(connection)
+            return
+        try:
+            await self._loop.connect_accepted_socket(lambda: splice, connection)
+        except OSError:
+            # The program has gone already.
+            splice.reset(Reason.RESET)
+            connection.close()
+
+    async def _open_known(self, address: IPAddress, port: int) -> Splice:
+        """A stream to a destination that is known to accept, as soon as the link is there."""
+        if not self._link.up:
+            await self._wait_for_link()
+        stream = self._open(address, port)
+        return Assumed(stream, self._group, lambda: self._forget(address, port))
+
+    async def _wait_for_link(self) -> None:
+        try:
+            await self._link.ready(PATIENCE_SECONDS)
+        except LinkLost:
+            raise DialError(DialReason.LINK_LOST) from None
+
+    async def _forget(self, address: IPAddress, port: int) -> None:
+        try:
+            await self._redirect.forget(address, port)
+        except RedirectError:
+            # Its time has run out, or the helper is gone, which the session learns elsewhere.
+            return
+
+    def _open(self, address: IPAddress, port: int) -> Stream:
+        try:
+            return self._link.open(Kind.TCP, Target(str(address), port).encode())
+        except LinkLost:
+            raise DialError(DialReason.LINK_LOST) from None

@@ -1,0 +1,1 @@
+"""The Kubernetes API: configuration, credentials, typed errors, objects, watches, streams."""

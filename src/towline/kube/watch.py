@@ -1,0 +1,252 @@
+"""Follow a collection of objects for as long as one likes, through disconnects and restarts.
+
+See https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import json
+import random
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from towline.kube.errors import (
+    ConnectionFailed,
+    Gone,
+    ServerError,
+    TooManyRequests,
+    from_status,
+)
+from towline.kube.resources import Object, Resource, action
+from towline.kube.status import status_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+
+    from towline.kube.client import Client
+
+# The server ends each watch after such a time; not always the same, so that clients spread out.
+_SHORTEST_WATCH_SECONDS = 240
+_LONGEST_WATCH_SECONDS = 300
+# How much later than that a silent connection is taken for dead.
+_GRACE_SECONDS = 15
+
+# What time may heal once a watch has been working.
+_PASSING = (ConnectionFailed, ServerError, TooManyRequests)
+
+
+class EventType(enum.StrEnum):
+    """What happened to an object; SYNCED says that all objects there are have been given."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    SYNCED = "SYNCED"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """A change of one object, which is as it was last if it is DELETED, empty if SYNCED."""
+
+    type: EventType
+    object: Object
+
+
+async def watch(
+    client: Client,
+    resource: Resource,
+    *,
+    namespace: str | None = None,
+    labels: str = "",
+    fields: str = "",
+    since: str = "",
+) -> AsyncGenerator[WatchEvent, None]:
+    """Give what there is, as ADDED, then SYNCED, then every change, until closed or cancelled.
+
+    With `since`, a resourceVersion, the listing is left out and only changes after it are given.
+    A disconnect is resumed from the last version seen. When the server no longer keeps that
+    version, everything is listed again, the differences are given as changes, and SYNCED once
+    more. Raises ApiError when it cannot start, and later only what time does not heal.
+    """
+    follower = _Follower(client, resource, namespace, labels, fields, since)
+    fruitless = 0
+    while True:
+        try:
+            async with aclosing(follower.run()) as events:
+                async for event in events:
+                    fruitless = 0
+                    if event is not None:
+                        yield event
+        except Gone:
+            follower.version = ""
+        except _PASSING:
+            if not follower.worked:
+                raise
+        if fruitless:
+            await asyncio.sleep(client.patience.wait(fruitless - 1))
+        fruitless += 1
+
+
+async def until(
+    client: Client,
+    resource: Resource,
+    name: str,
+    predicate: Callable[[Object | None], bool],
+    *,
+    namespace: str | None = None,
+    since: str = "",
+) -> Object | None:
+    """Wait until one object is as the predicate wants it, and give it.
+
+    The predicate gets None when there is no such object, and ends the waiting also by raising.
+    With `since`, it is only asked about what changes after that resourceVersion. There is no
+    time limit: put `asyncio.timeout` around it.
+    """
+    events = watch(
+        client, resource, namespace=namespace, fields=f"metadata.name={name}", since=since
+    )
+    current: Object | None = None
+    async with aclosing(events):
+        async for event in events:
+            if event.type is EventType.DELETED:
+                current = None
+            elif event.type is not EventType.SYNCED:
+                current = event.object
+            elif current is not None:
+                continue
+            if predicate(current):
+                return current
+    raise AssertionError("a watch has no end")
+
+
+class _Follower:
+    """What is known of a collection between one connection and the next.
+
+    `worked` once the server has answered as it should.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        namespace: str | None,
+        labels: str,
+        fields: str,
+        since: str,
+    ) -> None:
+        self.version = since
+        self.worked = False
+        self._client = client
+        self._resource = resource
+        self._namespace = namespace
+        self._labels = labels
+        self._fields = fields
+        self._known: dict[str, Object] = {}
+
+    async def run(self) -> AsyncGenerator[WatchEvent | None, None]:
+        """List if need be, then watch until the connection ends; None is a sign of life."""
+        if not self.version:
+            listing = await self._client.list(
+                self._resource,
+                namespace=self._namespace,
+                labels=self._labels,
+                fields=self._fields,
+            )
+            self.worked = True
+            for event in self._differences(listing.items):
+                yield event
+            self.version = listing.resource_version
+            yield WatchEvent(EventType.SYNCED, {})
+        path = self._resource.path(self._namespace)
+        seconds = random.randint(_SHORTEST_WATCH_SECONDS, _LONGEST_WATCH_SECONDS)  # noqa: S311
+        async with self._client.stream(
+            path, self._params(seconds), read_timeout=seconds + _GRACE_SECONDS
+        ) as pieces:
+            self.worked = True
+            async for line in lines(pieces):
+                yield self._event(_parse(line, path))
+
+    def _params(self, seconds: int) -> list[tuple[str, str]]:
+        selectors = (("labelSelector", self._labels), ("fieldSelector", self._fields))
+        return [
+            ("watch", "1"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", self.version),
+            ("timeoutSeconds", str(seconds)),
+            *((key, value) for key, value in selectors if value),
+        ]
+
+    def _event(self, line: dict[str, Any]) -> WatchEvent | None:
+        kind, value = line["type"], line["object"]
+        self.version = value["metadata"]["resourceVersion"]
+        if kind not in _CHANGES:
+            return None
+        event = WatchEvent(EventType(kind), value)
+        if event.type is EventType.DELETED:
+            self._known.pop(_identity(value), None)
+        else:
+            self._known[_identity(value)] = value
+        return event
+
+    def _differences(self, items: list[Object]) -> Iterator[WatchEvent]:
+        """What must have happened between what is known and a new listing."""
+        listed = {_identity(item): item for item in items}
+        for identity in self._known.keys() - listed.keys():
+            yield WatchEvent(EventType.DELETED, self._known.pop(identity))
+        for identity, item in listed.items():
+            before = self._known.get(identity)
+            self._known[identity] = item
+            if before is None:
+                yield WatchEvent(EventType.ADDED, item)
+            elif before["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
+                yield WatchEvent(EventType.MODIFIED, item)
+
+
+_CHANGES = ("ADDED", "MODIFIED", "DELETED")
+
+
+def _identity(item: Object) -> str:
+    identity: str = item["metadata"]["uid"]
+    return identity
+
+
+def _parse(line: bytes, path: str) -> dict[str, Any]:
+    """One event. Raises the ApiError that an ERROR event stands for."""
+    what = action("GET", path, watch=True)
+    try:
+        event = json.loads(line)
+        kind, value = event["type"], event["object"]
+        if kind == "ERROR":
+            raise from_status(status_of(value), what)
+        _identity(value)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConnectionFailed(
+            "The API server's stream of events broke off in the middle of one",
+            "Look for a proxy, VPN or firewall on the way",
+            action=what,
+            transient=True,
+        ) from error
+    return {"type": kind, "object": value}
+
+
+async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Cut a stream into its lines without their ends; one line may be of any length.
+
+    An unfinished last line is given too.
+    """
+    parts: list[bytes] = []
+    async for piece in pieces:
+        *finished, rest = piece.split(b"\n")
+        for line in finished:
+            parts.append(line)
+            whole = b"".join(parts)
+            parts.clear()
+            if whole:
+                yield whole
+        parts.append(rest)
+    last = b"".join(parts)
+    if last:
+        yield last

@@ -1,0 +1,1 @@
+"""The one authenticated connection between a session and its agent."""

@@ -1,0 +1,162 @@
+"""Keeps a few parallel transports to one agent up and spreads streams over them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from towline import __version__
+from towline.errors import AgentError
+from towline.kube.errors import ConnectionFailed, ServerError, TooManyRequests
+from towline.kube.streams import PortForwardError
+from towline.relay.peer import LinkLost, Peer
+from towline.relay.stream import Stream, StreamHandler
+from towline.wire.frames import Kind, ProtocolError
+from towline.wire.mux import Mux
+
+log = logging.getLogger(__name__)
+
+# A second transport lets new flows pass by one that a bulk transfer fills, and flows go on
+# when one is lost.
+TRANSPORTS = 2
+HELLO_SECONDS = 10.0
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 5.0
+
+# What may pass by itself: these are tried again for as long as the session lasts.
+TRANSIENT = (ConnectionFailed, ServerError, TooManyRequests, PortForwardError, LinkLost, OSError)
+
+Connect = Callable[[Callable[[], Peer]], Awaitable[tuple[asyncio.Transport, Peer]]]
+
+
+class Observer(Protocol):
+    """Who is told when the link comes and goes."""
+
+    def link_up(self) -> None:
+        """The first of the transports is up."""
+
+    def link_down(self, reason: str) -> None:
+        """The last of the transports is lost; they are being replaced."""
+
+
+class Link:
+    """The link to one agent, as an async context manager: inside, it is up or coming back.
+
+    `connect` makes a transport to the agent, wherever that is now; an error of it that will
+    not pass by itself ends the context with that error.
+    """
+
+    def __init__(self, connect: Connect, observer: Observer, *, transports: int = TRANSPORTS):
+        self._connect = connect
+        self._observer = observer
+        self._wanted = transports
+        self._peers: list[Peer] = []
+        self._up = asyncio.Event()
+        self._stack = contextlib.AsyncExitStack()
+        self.agent: Mapping[str, object] = {}
+        """What the agent says of itself, as of the newest transport."""
+
+    async def __aenter__(self) -> Link:
+        group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        keepers = [group.create_task(self._keep(first=n == 0)) for n in range(self._wanted)]
+        self._stack.callback(lambda: [keeper.cancel() for keeper in keepers])
+        return self
+
+    async def __aexit__(self, *details: Any) -> bool | None:
+        # The agent that hears this ends at once instead of waiting for us to come back.
+        for peer in self._peers:
+            peer.go_away("the session ends")
+            peer.close()
+        return await self._stack.__aexit__(*details)
+
+    async def ready(self, seconds: float | None = None) -> None:
+        """Wait until at least one transport is up; raises LinkLost after `seconds` without."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._up.wait()
+        except TimeoutError:
+            raise LinkLost("the link to the agent is down") from None
+
+    @property
+    def up(self) -> bool:
+        """Whether a stream can be opened now."""
+        return self._up.is_set()
+
+    @property
+    def peer(self) -> Peer:
+        """The transport with the fewest streams. Raises LinkLost when there is none."""
+        if not self._peers:
+            raise LinkLost("the link to the agent is down")
+        return min(self._peers, key=lambda peer: len(peer.streams))
+
+    def open(self, kind: Kind, target: bytes, handler: StreamHandler | None = None) -> Stream:
+        """Open a stream on the least busy transport. Raises LinkLost."""
+        return self.peer.open(kind, target, handler)
+
+    async def _keep(self, *, first: bool) -> None:
+        """Keep one transport up. All but the first wait until the link has proved to work."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            if not first:
+                await self._up.wait()
+            try:
+                lost = await self._establish()
+            except TRANSIENT as error:
+                log.info("no transport to the agent, next try in %.1f s: %s", delay, error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, LAST_RETRY_SECONDS)
+                continue
+            delay = FIRST_RETRY_SECONDS
+            await lost
+
+    async def _establish(self) -> asyncio.Future[None]:
+        """One transport, with the agent's hello on it; the result is done when it is lost."""
+        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_lost(error: BaseException | None) -> None:
+            self._remove(peer, error)
+            if not lost.done():
+                lost.set_result(None)
+
+        def make() -> Peer:
+            return Peer(Mux(client=True, hello={"version": __version__}), on_lost=on_lost)
+
+        _, peer = await self._connect(make)
+        self.agent = await _hello(peer)
+        if not peer.lost:
+            self._add(peer)
+        return lost
+
+    def _add(self, peer: Peer) -> None:
+        self._peers.append(peer)
+        if not self._up.is_set():
+            self._up.set()
+            self._observer.link_up()
+
+    def _remove(self, peer: Peer, error: BaseException | None) -> None:
+        if peer not in self._peers:
+            return
+        self._peers.remove(peer)
+        if not self._peers:
+            self._up.clear()
+            self._observer.link_down(str(error) if error else "the agent closed it")
+
+
+async def _hello(peer: Peer) -> Mapping[str, object]:
+    """What the agent says of itself; the transport is gone when that fails."""
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            return (await peer.ready()).properties
+    except ProtocolError as error:
+        raise AgentError(
+            f"What answers in the agent's pod is not an agent of this version: {error}"
+        ) from error
+    except TimeoutError:
+        peer.abort()
+        raise LinkLost("the agent does not say hello") from None
+    except asyncio.CancelledError:
+        peer.abort()
+        raise

@@ -1,0 +1,115 @@
+"""Where the cluster's ranges and this machine's own routes claim the same addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from towline.errors import RedirectError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from towline.redirect.messages import IPNetwork
+    from towline.redirect.packets import IPAddress
+
+# Types of route (ip-route(8)) that are not a way to somewhere else.
+_NOT_A_WAY = frozenset({"local", "broadcast", "anycast", "multicast", "nat"})
+# VPNs take over everything by two or more halves of it, which are as good as a default route.
+_DEFAULT_PREFIX = {4: 1, 6: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of this machine: where it leads (`device`, empty for one that leads nowhere)."""
+
+    network: IPNetwork
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A route of this machine that overlaps a range of the cluster.
+
+    `cluster_wins` says whose the shared addresses are while connected: the longer prefix's,
+    this machine's when both are as long.
+    """
+
+    wanted: IPNetwork
+    route: Route
+    cluster_wins: bool
+
+    def __str__(self) -> str:
+        own = f"{self.route.network} ({self.route.device or 'no device'})"
+        if self.cluster_wins:
+            return f"{self.wanted} of the cluster hides a part of this machine's route {own}"
+        return f"this machine's route {own} hides a part of {self.wanted} of the cluster"
+
+
+def find(wanted: Iterable[IPNetwork], routes: Iterable[Route]) -> list[Conflict]:
+    """Say which routes overlap which ranges; default routes, whole or in halves, never do."""
+    routes = list(routes)
+    return [
+        Conflict(network, route, network.prefixlen > route.network.prefixlen)
+        for network in wanted
+        for route in routes
+        if network.version == route.network.version
+        and route.network.prefixlen > _DEFAULT_PREFIX[network.version]
+        and network.overlaps(route.network)
+    ]
+
+
+def read_routes() -> list[Route]:
+    """Read this machine's routes of both families, in all tables; sessions' own left out.
+
+    Raises RedirectError when `ip` (iproute2) is missing or fails.
+    """
+    routes: list[Route] = []
+    for family in ("-4", "-6"):
+        command = ["ip", "-json", family, "route", "show", "table", "all"]
+        try:
+            done = subprocess.run(command, capture_output=True, check=True, timeout=10)
+            routes += routes_of(json.loads(done.stdout or b"[]"))
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            raise RedirectError(
+                "This machine's routes could not be read.", "Install iproute2 (the command `ip`)."
+            ) from error
+    return routes
+
+
+def routes_of(entries: Iterable[Mapping[str, object]]) -> list[Route]:
+    """Pick from the output of `ip -json route` what leads away from this machine."""
+    routes = []
+    for entry in entries:
+        device = str(entry.get("dev", ""))
+        if entry.get("type") in _NOT_A_WAY or re.fullmatch(r"tow\d+", device):
+            continue
+        destination = str(entry["dst"])
+        if destination == "default":
+            continue
+        network = ipaddress.ip_network(destination, strict=False)
+        if not (network.is_link_local or network.is_multicast or network.is_loopback):
+            routes.append(Route(network, device))
+    return routes
+
+
+def without(ranges: Iterable[IPNetwork], addresses: Iterable[IPAddress]) -> list[IPNetwork]:
+    """Take addresses out of ranges: what the link itself needs must not be led into the link."""
+    kept = list(ranges)
+    for address in addresses:
+        hole = ipaddress.ip_network(address)
+        kept = [rest for network in kept for rest in _exclude(network, hole)]
+    return sorted(kept, key=lambda each: (each.version, each.network_address, each.prefixlen))
+
+
+def _exclude(network: IPNetwork, hole: IPNetwork) -> list[IPNetwork]:
+    match network, hole:
+        case ipaddress.IPv4Network(), ipaddress.IPv4Network():
+            return list(network.address_exclude(hole)) if network.overlaps(hole) else [network]
+        case ipaddress.IPv6Network(), ipaddress.IPv6Network():
+            return list(network.address_exclude(hole)) if network.overlaps(hole) else [network]
+    return [network]

@@ -1,0 +1,41 @@
+"""The frame of netlink(7) messages: headers, attributes, acknowledgements.
+
+The standard library only: it runs in the root helper.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+REQUEST, ACK, EXCL, CREATE = 0x1, 0x4, 0x200, 0x400
+HEADER_BYTES = 16
+_ERROR = 2
+_NESTED = 0x8000
+
+
+def message(kind: int, flags: int, body: bytes, sequence: int = 1) -> bytes:
+    """Build a message; `kind` is the protocol's, `flags` are added to REQUEST."""
+    size = HEADER_BYTES + len(body)
+    return struct.pack("=IHHII", size, kind, REQUEST | flags, sequence, 0) + body
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """Build an attribute, padded as the next one needs it."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def nested(kind: int, *attributes: bytes) -> bytes:
+    """Build an attribute that holds others."""
+    return attribute(kind | _NESTED, b"".join(attributes))
+
+
+def raise_error(reply: bytes) -> None:
+    """Raise OSError with the kernel's errno if a reply says one; an acknowledgement has 0."""
+    while len(reply) >= HEADER_BYTES:
+        size, kind = struct.unpack_from("=IH", reply)
+        if kind == _ERROR:
+            (code,) = struct.unpack_from("=i", reply, HEADER_BYTES)
+            if code:
+                raise OSError(-code, os.strerror(-code))
+        reply = reply[max(HEADER_BYTES, size + -size % 4) :]

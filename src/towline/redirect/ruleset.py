@@ -1,0 +1,119 @@
+"""The nftables commands of one session, as text. Pure functions; the standard library only.
+
+The session of rank N owns the device and the table `towN`. Its rules act on what the routing
+has already given to that device, and on queries to the named nameservers, so that any number
+of sessions, and of other people's tables, go about their own traffic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from towline.redirect.packets import IPAddress
+
+# How long a destination that accepted is taken to accept: until then connections to it do
+# not wait for a dial of their own, and a destination that died is noticed only afterwards.
+OPEN_SECONDS = 60
+
+# Every session's nat chain comes before those of the ones that began earlier, and all before
+# the usual -100 of others. Conntrack, at -200, must come first: hence the limit on ranks.
+_NAT_PRIORITY = -101
+MAX_RANK = 98
+
+# The sockets of the session of rank N carry BASE + N. No bit of it is one by which
+# Kubernetes (0x4000, 0x8000), Tailscale (0xff0000: 0x04, 0x08) or wg-quick choose packets.
+_MARK_BASE = 0x70770000
+
+
+def device(rank: int) -> str:
+    """Name the device, and the table, of the session of a rank."""
+    return f"tow{rank}"
+
+
+def mark(rank: int) -> int:
+    """Give the socket mark of the session of a rank."""
+    return _MARK_BASE + rank
+
+
+def create_table(rank: int) -> str:
+    """Build the table; fails when there is one of this name, as it must.
+
+    A SYN to a destination that is not open goes untracked (so that the same SYN, sent again
+    when the destination has accepted, is new to the nat chain) to the device. One that was
+    tracked since its destination was open when it passed the raw hook, and not when it came to
+    nat, would be stuck in conntrack: it is dropped, and the program's next one is judged anew.
+    Packets of others (containers) are not redirected: told so instead of left waiting.
+    """
+    name = device(rank)
+    return f"""
+create table inet {name} {{ flags owner; }}
+table inet {name} {{
+  flags owner
+  set open4 {{ type ipv4_addr . inet_service; flags timeout; timeout {OPEN_SECONDS}s; }}
+  set open6 {{ type ipv6_addr . inet_service; flags timeout; timeout {OPEN_SECONDS}s; }}
+  chain unopened {{
+    ip daddr . tcp dport @open4 return
+    ip6 daddr . tcp dport @open6 return
+    notrack
+  }}
+  chain opened {{
+  }}
+  chain nameservers {{
+  }}
+  chain raw {{
+    type filter hook output priority raw;
+    oifname "{name}" tcp flags syn / syn,ack,rst jump unopened
+  }}
+  chain nat {{
+    type nat hook output priority {_NAT_PRIORITY - rank};
+    jump nameservers
+    oifname "{name}" jump opened
+  }}
+  chain forward {{
+    type filter hook forward priority filter;
+    oifname "{name}" reject with icmpx type admin-prohibited
+    iifname "{name}" drop
+  }}
+}}
+"""
+
+
+def redirect_tcp(rank: int, port: int) -> str:
+    """Redirect connections to open destinations to a port of this machine's loopback."""
+    name = device(rank)
+    return f"""
+flush chain inet {name} opened
+add rule inet {name} opened ip daddr . tcp dport @open4 redirect to :{port}
+add rule inet {name} opened ip6 daddr . tcp dport @open6 redirect to :{port}
+add rule inet {name} opened tcp flags syn / syn,ack,rst drop
+"""
+
+
+def open_set(version: int) -> str:
+    """Name the set that holds open destinations of an IP version, for `OPEN_SECONDS` each."""
+    return f"open{version}"
+
+
+def capture_dns(rank: int, nameservers: Sequence[IPAddress], port: int) -> str:
+    """Redirect queries to nameservers to a port of this machine's loopback.
+
+    Not those of this session's own sockets, nor of older sessions' ones. The newest session's
+    chain comes first; its own query comes to the next older session, and so on to the
+    nameserver itself.
+    """
+    name = device(rank)
+    lines = [
+        f"flush chain inet {name} nameservers",
+        f"add rule inet {name} nameservers meta mark {mark(0):#x}-{mark(rank):#x} return",
+    ]
+    for version, family in ((4, "ip"), (6, "ip6")):
+        members = ", ".join(str(each) for each in nameservers if each.version == version)
+        if members:
+            lines.append(
+                f"add rule inet {name} nameservers meta l4proto {{ tcp, udp }} th dport 53 "
+                f"{family} daddr {{ {members} }} redirect to :{port}"
+            )
+    return "\n".join(lines)

@@ -1,0 +1,350 @@
+"""One end of a link as an asyncio protocol: drives a Mux over any transport and keeps it alive."""
+
+# ruff: noqa: N818
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Callable, ClassVar, cast
+
+from towline.relay import sockets
+from towline.relay.stream import Stream, StreamHandler
+from towline.wire import events
+from towline.wire.frames import Buffer, Kind, ProtocolError, Reason
+from towline.wire.mux import Mux, StreamClosed
+
+PING_SECONDS = 5.0
+DEAD_SECONDS = 15.0
+# What is sent so soon after a write waits for the loop's next turn, and goes out with what else
+# that brings; the first goes at once, for the sake of round trips.
+GATHER_SECONDS = 0.0001
+CLOSE_SECONDS = 5.0  # for what is still to be sent when the link is closed
+# What may wait in the transport. More lets a bulk stream hold up the others for longer, less
+# leaves the transport idle while the loop is busy elsewhere.
+WRITE_HIGH_BYTES = 256 * 1024
+WRITE_LOW_BYTES = 64 * 1024
+
+
+class LinkLost(Exception):
+    """The link is gone, or takes no new streams any more."""
+
+
+class Peer(asyncio.Protocol):
+    """One end of a link.
+
+    `on_hello(event)` is called when the other end has said what it is; `on_opened(stream,
+    kind, target)` for each stream that it opens and must set `stream.handler` before
+    it returns (else the stream is reset as unsupported); `on_goaway(text)` when it takes no new
+    streams; `on_lost(error)` once, at the end: with None after a close of either end.
+
+    A ping is sent after each `ping_seconds` in which nothing was received; when nothing at
+    all comes for `dead_seconds`, the link is given up.
+    """
+
+    def __init__(
+        self,
+        mux: Mux,
+        *,
+        on_hello: Callable[[events.HelloReceived], None] | None = None,
+        on_opened: Callable[[Stream, Kind, bytes], None] | None = None,
+        on_goaway: Callable[[str], None] | None = None,
+        on_lost: Callable[[BaseException | None], None] | None = None,
+        ping_seconds: float = PING_SECONDS,
+        dead_seconds: float = DEAD_SECONDS,
+    ) -> None:
+        self.mux = mux
+        self.streams: dict[int, Stream] = {}
+        self.last_heard = 0.0
+        """Loop time at which something was last received."""
+        self._on_hello = on_hello
+        self._on_opened = on_opened
+        self._on_goaway = on_goaway
+        self._on_lost = on_lost
+        self._ping_seconds = ping_seconds
+        self._dead_seconds = dead_seconds
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[events.HelloReceived] = self._loop.create_future()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._silent = 0  # ticks since something was last received
+        self._lost = False
+        self._error: BaseException | None = None
+        self._write_paused = False
+        self._queued = 0  # payload bytes in the mux, not in the transport yet
+        self._flush_planned = False
+        self._flushed = 0.0  # loop time of the last write
+        self._waiting: deque[Stream] = deque()
+        self._turn: Stream | None = None
+
+    # -- for users
+
+    async def ready(self) -> events.HelloReceived:
+        """Wait for the other end's hello and return it.
+
+        Raises VersionMismatch or another ProtocolError, OSError or LinkLost if it never comes.
+        """
+        return await asyncio.shield(self._ready)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the link is gone."""
+        return self._lost
+
+    def open(self, kind: Kind, target: bytes = b"", handler: StreamHandler | None = None) -> Stream:
+        """Open a stream; data may be sent at once. Raises LinkLost when the link takes none.
+
+        The handler, if not given, is to be set before control returns to the event loop.
+        """
+        if self._lost:
+            raise LinkLost("the link is lost")
+        try:
+            stream = Stream(self, self.mux.open(kind, target), incoming=False)
+        except StreamClosed as error:
+            raise LinkLost(str(error)) from None
+        stream.handler = handler
+        self.streams[stream.id] = stream
+        self.flush_soon()
+        return stream
+
+    def go_away(self, reason: str) -> None:
+        """Take no new streams and tell the other end so; those that are open may finish."""
+        if not self._lost:
+            self.mux.go_away(reason)
+            self.flush_soon()
+
+    def close(self) -> None:
+        """End the link, its streams at once, when what was queued has been sent.
+
+        That is given a few seconds; `on_lost` is called right away.
+        """
+        if self._lost:
+            return
+        self._flush()
+        self._end(None)
+        transport = self._transport
+        if transport is not None:
+            self._timer = self._loop.call_later(CLOSE_SECONDS, transport.abort)
+            transport.close()
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """End the link and its streams at once."""
+        self._end(error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to talk: the hello goes out at once."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._lost:
+            self._transport.abort()
+            return
+        sockets.send_at_once(transport)
+        sockets.keep_send_buffer_short(transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=WRITE_LOW_BYTES)
+        self.last_heard = self._loop.time()
+        self._timer = self._loop.call_later(self._ping_seconds, self._tick)
+        self._flush()
+
+    def data_received(self, data: Buffer) -> None:
+        """Handle what the other end sent. `data` must not change afterwards."""
+        if self._lost:
+            return
+        self.last_heard = self._loop.time()
+        self._silent = 0
+        self._flush_planned = True  # at the end, for all that the events bring about
+        try:
+            for event in self.mux.receive(data):
+                self._dispatch[type(event)](self, event)
+        except ProtocolError as error:
+            self._fail(error)
+        finally:
+            self._flush()
+
+    def eof_received(self) -> None:
+        """Let the transport close: a link has no half-close."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell the streams and the owner, once."""
+        self._transport = None
+        self._end(exc)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def pause_writing(self) -> None:
+        """Let streams wait for their turn from now on."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """Give the streams that wait their turns."""
+        self._write_paused = False
+        self._flush()
+
+    # -- for streams
+
+    def may_send(self, stream: Stream) -> bool:
+        """Whether `stream` may send now; else it is put in the queue for a turn."""
+        if self._turn is stream:
+            self._turn = None
+            return True
+        if not (self._busy() or self._waiting):
+            return True
+        if not stream.waiting:
+            stream.waiting = True
+            self._waiting.append(stream)
+        return False
+
+    def count_queued(self, size: int) -> None:
+        """Note that `size` bytes were sent to the mux."""
+        self._queued += size
+        self.flush_soon()
+
+    def forget(self, stream: Stream) -> None:
+        """Note that a stream has ended."""
+        self.streams.pop(stream.id, None)
+
+    def flush_soon(self) -> None:
+        """Write what the mux has queued: at once, or, when much comes, gathered for a moment."""
+        if self._flush_planned:
+            return
+        if self._loop.time() - self._flushed > GATHER_SECONDS:
+            self._flush()
+        else:
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
+
+    # -- output
+
+    def _busy(self) -> bool:
+        return self._write_paused or self._queued >= WRITE_HIGH_BYTES
+
+    def _flush(self) -> None:
+        self._flush_planned = True
+        while self._transport is not None and not self._lost:
+            output = self.mux.take_output()
+            self._queued = 0
+            if output:
+                # One buffer: a transport would send several one by one, or join them itself.
+                self._transport.write(b"".join(output) if len(output) > 1 else output[0])
+                self._flushed = self._loop.time()
+            if self._write_paused or not self._waiting:
+                break
+            self._give_turns()
+        self._flush_planned = False
+
+    def _give_turns(self) -> None:
+        while self._waiting and not self._busy():
+            stream = self._waiting.popleft()
+            stream.waiting = False
+            if stream.closed or stream.handler is None:
+                continue
+            self._turn = stream
+            stream.handler.credit()
+        self._turn = None
+
+    # -- events
+
+    def _hello_received(self, event: events.HelloReceived) -> None:
+        if not self._ready.done():
+            self._ready.set_result(event)
+        if self._on_hello:
+            self._on_hello(event)
+
+    def _opened(self, event: events.Opened) -> None:
+        stream = Stream(self, event.stream, incoming=True)
+        self.streams[stream.id] = stream
+        if self._on_opened is None:
+            stream.reset(Reason.UNSUPPORTED)
+        else:
+            self._on_opened(stream, event.kind, event.target)
+            if stream.handler is None:
+                stream.reset(Reason.UNSUPPORTED)
+
+    def _accepted(self, event: events.Accepted) -> None:
+        handler = self._handler(event.stream)
+        if handler:
+            handler.accepted()
+
+    def _data(self, event: events.Data) -> None:
+        handler = self._handler(event.stream)
+        if handler:
+            handler.data(event.data)
+
+    def _eof(self, event: events.Eof) -> None:
+        stream = self.streams.get(event.stream)
+        if stream is not None:
+            stream.note_eof()
+            if stream.handler is not None:
+                stream.handler.eof()
+
+    def _reset(self, event: events.Reset) -> None:
+        stream = self.streams.pop(event.stream, None)
+        if stream is not None and stream.handler is not None:
+            stream.handler.reset(event.reason)
+
+    def _credit(self, event: events.Credit) -> None:
+        handler = self._handler(event.stream)
+        if handler:
+            handler.credit()
+
+    def _goaway(self, event: events.GoAway) -> None:
+        if self._on_goaway:
+            self._on_goaway(event.reason)
+
+    def _pong(self, event: events.Pong) -> None:
+        """That something came is what counts."""
+
+    def _handler(self, stream: int) -> StreamHandler | None:
+        handle = self.streams.get(stream)
+        return handle.handler if handle is not None else None
+
+    _dispatch: ClassVar[dict[type, Callable[[Peer, Any], None]]] = {
+        events.HelloReceived: _hello_received,
+        events.Opened: _opened,
+        events.Accepted: _accepted,
+        events.Data: _data,
+        events.Eof: _eof,
+        events.Reset: _reset,
+        events.Credit: _credit,
+        events.GoAway: _goaway,
+        events.Pong: _pong,
+    }
+
+    # -- life and death
+
+    def _tick(self) -> None:
+        if self._silent * self._ping_seconds >= self._dead_seconds:
+            self.abort(LinkLost(f"nothing was heard for {self._dead_seconds:g} seconds"))
+            return
+        self._timer = self._loop.call_later(self._ping_seconds, self._tick)
+        if self._silent:
+            self.mux.ping(self._silent)
+            self._flush()
+        self._silent += 1
+
+    def _fail(self, error: ProtocolError) -> None:
+        """End the link because the other end broke the protocol, and tell it why."""
+        self.mux.go_away(str(error))
+        self._error = error
+        self.close()
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        error = self._error = self._error or error
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._ready.done():
+            self._ready.set_exception(error or LinkLost("the link was closed"))
+            self._ready.exception()  # perhaps nobody waits for it
+        self._waiting.clear()
+        streams = list(self.streams.values())
+        self.streams.clear()
+        for stream in streams:
+            if stream.handler is not None:
+                stream.handler.reset(Reason.LINK_LOST)
+        if self._on_lost:
+            self._on_lost(error)

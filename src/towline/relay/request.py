@@ -1,0 +1,81 @@
+"""One question, one answer: a stream whose two directions each carry one message."""
+
+# ruff: noqa: N818
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from towline.wire.frames import Buffer, Kind, Reason
+
+if TYPE_CHECKING:
+    from towline.relay.peer import Peer
+    from towline.relay.stream import Stream
+
+LONGEST_MESSAGE = 128 * 1024
+
+
+class StreamReset(Exception):
+    """The other end reset the stream, or the link was lost."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.name)
+        self.reason = reason
+
+
+async def request(
+    peer: Peer, kind: Kind, payload: bytes, timeout: float, *, target: bytes = b""
+) -> bytes:
+    """Open a stream, send `payload` and EOF, and return all that comes until the answer's EOF.
+
+    Raises asyncio.TimeoutError after `timeout` seconds, StreamReset, or LinkLost when the
+    link takes no streams. However it ends, no stream is left.
+    """
+    stream = peer.open(kind, target)
+    answer = Message(stream)
+    try:
+        stream.send(payload)
+        stream.send_eof()
+        return await asyncio.wait_for(answer.done, timeout)
+    finally:
+        stream.reset(Reason.CANCELLED)  # nothing happens if it has ended
+
+
+class Message:
+    """Gathers what the other end sends on a stream until its EOF; becomes the stream's handler.
+
+    For the answering end too: `await message.done`, then `stream.accept()`, `stream.send`
+    and `stream.send_eof()`, or `stream.reset`.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        """The message, or StreamReset."""
+        self._stream = stream
+        self._parts = bytearray()
+        stream.handler = self
+
+    def accepted(self) -> None:
+        """Wait for the message itself."""
+
+    def credit(self) -> None:
+        """Nothing waits to be sent."""
+
+    def data(self, data: Buffer) -> None:
+        """Gather; messages are short."""
+        self._parts += data
+        self._stream.consumed(len(data))
+        if len(self._parts) > LONGEST_MESSAGE:
+            self._stream.reset(Reason.EXHAUSTED)
+            self.reset(Reason.EXHAUSTED)
+
+    def eof(self) -> None:
+        """The message is complete."""
+        if not self.done.done():
+            self.done.set_result(bytes(self._parts))
+
+    def reset(self, reason: Reason) -> None:
+        """There will be no message."""
+        if not self.done.done():
+            self.done.set_exception(StreamReset(reason))

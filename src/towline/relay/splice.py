@@ -1,0 +1,239 @@
+"""Joins one local TCP connection and one stream of a link, as if they were one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+import socket
+from typing import TYPE_CHECKING, Callable, cast
+
+from towline.relay import sockets
+from towline.wire.frames import Buffer, Reason
+
+if TYPE_CHECKING:
+    from towline.relay.stream import Stream
+
+# What a stream may send in one turn on a busy link.
+TURN_BYTES = 64 * 1024
+# Up to this much goes out without waiting for a turn: keystrokes, requests, small answers.
+SMALL_BYTES = 8 * 1024
+# What may wait for a slow local reader beyond the kernel's buffer before credit is withheld.
+WRITE_HIGH_BYTES = 256 * 1024
+
+_REASONS = {
+    errno.ECONNREFUSED: Reason.REFUSED,
+    errno.ENETUNREACH: Reason.NET_UNREACHABLE,
+    errno.EADDRNOTAVAIL: Reason.NET_UNREACHABLE,  # no address of that family here
+    errno.EAFNOSUPPORT: Reason.NET_UNREACHABLE,
+    errno.EHOSTUNREACH: Reason.HOST_UNREACHABLE,
+    errno.EHOSTDOWN: Reason.HOST_UNREACHABLE,
+    errno.EACCES: Reason.HOST_UNREACHABLE,
+    errno.EPERM: Reason.HOST_UNREACHABLE,  # a local firewall says no
+    errno.ETIMEDOUT: Reason.TIMED_OUT,
+    errno.ECONNRESET: Reason.RESET,
+    errno.EPIPE: Reason.RESET,
+    errno.EMFILE: Reason.EXHAUSTED,
+    errno.ENFILE: Reason.EXHAUSTED,
+}
+# What asyncio makes of several addresses that fail: one text, without a number of its own.
+_NUMBERED = re.compile(r"\[Errno (\d+)\]")
+
+
+def reason_of(error: BaseException) -> Reason:
+    """Return what to reset a stream with when its local connection fails with `error`."""
+    if isinstance(error, socket.gaierror):
+        return Reason.UNRESOLVED
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+        return Reason.TIMED_OUT
+    if isinstance(error, asyncio.CancelledError):
+        return Reason.CANCELLED
+    if not isinstance(error, OSError):
+        return Reason.INTERNAL
+    # Of several addresses the last one counts, as for most programs that try them in turn.
+    number = error.errno or next(map(int, reversed(_NUMBERED.findall(str(error)))), 0)
+    return _REASONS.get(number, Reason.INTERNAL)
+
+
+class Splice(asyncio.Protocol):
+    """The local connection's protocol and the stream's handler at once.
+
+    Made with a stream, it becomes its handler. Then, at once or later, hand it to
+    `loop.create_connection` or `loop.connect_accepted_socket`; what comes before that is kept
+    within the stream's window. A stream that the other end opened is accepted when the local
+    connection is there; if there will be none, call `reset`.
+
+    `on_accepted()` is called when the other end accepts our stream. `on_closed(reason)` is
+    called once, when nothing is left of either side: with None if both ended in order.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        on_accepted: Callable[[], None] | None = None,
+        on_closed: Callable[[Reason | None], None] | None = None,
+    ) -> None:
+        stream.handler = self
+        self._stream = stream
+        self._on_accepted = on_accepted
+        self._on_closed = on_closed
+        self._local: asyncio.Transport | None = None
+        # From the stream, before there was a local connection.
+        self._early: list[Buffer] = []
+        # From the local side, waiting for credit or a turn.
+        self._unsent = memoryview(b"")
+        # Bytes written to the local side, credit for which is withheld.
+        self._held = 0
+        self._writable = True
+        self._local_eof = False
+        self._stream_eof = False
+        self._attached = False
+        self._closed = False
+        self._reason: Reason | None = None
+
+    def reset(self, reason: Reason) -> None:
+        """End both sides at once: the stream with `reason`, the local connection with RST."""
+        self._stream.reset(reason)
+        self._abort(reason)
+
+    # -- the local connection (asyncio.Protocol)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the local connection to the stream."""
+        self._local = cast("asyncio.Transport", transport)
+        self._attached = True
+        if self._reason is not None:
+            self._abort(self._reason)
+            return
+        sockets.send_at_once(transport)
+        sockets.reset_if_cut_off(transport)
+        self._local.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        if self._stream.incoming:
+            self._stream.accept()
+        early, self._early = self._early, []
+        for data in early:
+            self.data(data)
+        if self._stream_eof:
+            self._finish_local()
+
+    def data_received(self, data: bytes) -> None:
+        """Send local data, all that credit and the link allow, or stop reading."""
+        if len(data) <= SMALL_BYTES and not self._unsent and len(data) <= self._stream.credit:
+            self._stream.send(data)
+            if not self._stream.may_send():
+                self._pause()
+            return
+        self._unsent = memoryview(bytes(self._unsent) + data if self._unsent else data)
+        self._push()
+
+    def eof_received(self) -> bool:
+        """Pass the local half-close on; keep the other direction open."""
+        self._local_eof = True
+        if not self._unsent:
+            self._finish_stream()
+        return True
+
+    def pause_writing(self) -> None:
+        """Withhold credit: the local reader is slow."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Give the credit that was withheld."""
+        self._writable = True
+        held, self._held = self._held, 0
+        self._stream.consumed(held)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Pass on how the local connection ended."""
+        self._local = None
+        self._unsent = memoryview(b"")
+        if not self._stream.closed:
+            self._reason = reason_of(exc) if exc else Reason.CANCELLED
+            self._stream.reset(self._reason)
+        self._close()
+
+    # -- the stream (StreamHandler)
+
+    def accepted(self) -> None:
+        """Tell the owner."""
+        if self._on_accepted:
+            self._on_accepted()
+
+    def data(self, data: Buffer) -> None:
+        """Write to the local side; give credit at once only while that keeps up."""
+        if self._local is None:
+            self._early.append(data)
+            return
+        if self._local.is_closing():
+            return
+        self._local.write(data)
+        if self._writable:
+            self._stream.consumed(len(data))
+        else:
+            self._held += len(data)
+
+    def eof(self) -> None:
+        """Pass the other end's half-close on."""
+        self._stream_eof = True
+        if self._local is not None:
+            self._finish_local()
+
+    def credit(self) -> None:
+        """Send what waits, or read again."""
+        self._push()
+
+    # -- helpers
+
+    def _push(self) -> None:
+        """Send what waits, a turn at a time; then read on."""
+        if not self._unsent and self._stream.waiting:
+            return
+        while self._unsent:
+            size = min(len(self._unsent), self._stream.credit, TURN_BYTES)
+            if not size or not self._stream.may_send():
+                self._pause()
+                return
+            self._stream.send(self._unsent[:size])
+            self._unsent = self._unsent[size:]
+        if self._local_eof:
+            self._finish_stream()
+        elif self._local is not None:
+            self._local.resume_reading()
+
+    def _pause(self) -> None:
+        if self._local is not None and not self._local_eof:
+            self._local.pause_reading()
+
+    def _finish_stream(self) -> None:
+        self._stream.send_eof()
+        if self._stream_eof and self._local is not None:
+            sockets.close_in_order(self._local)
+
+    def _finish_local(self) -> None:
+        local = cast("asyncio.Transport", self._local)
+        if local.is_closing():
+            return
+        try:
+            local.write_eof()
+        except OSError as error:  # the local side has reset it, which we had no other way to see
+            self.reset(reason_of(error))
+            return
+        if self._local_eof and not self._unsent:
+            sockets.close_in_order(local)
+
+    def _abort(self, reason: Reason) -> None:
+        self._reason = reason
+        self._early.clear()
+        self._unsent = memoryview(b"")
+        if self._local is None:
+            self._close()
+        else:
+            sockets.abort_with_reset(self._local)
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._on_closed:
+            self._on_closed(self._reason)

@@ -1,0 +1,1 @@
+"""One running `tow` command: its signals, its control socket, its way to the background."""

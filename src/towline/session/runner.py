@@ -1,0 +1,88 @@
+"""Runs one session in this process: its signals, its orderly end, its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+from collections.abc import Awaitable, Callable
+
+from towline.errors import leading_error
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Session:
+    """What the running session's code is given: to say that it is up, and to be asked to end."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+        self._live = False
+        self._asked = False
+        self._signal: signal.Signals | None = None
+
+    def live(self) -> None:
+        """From now on an interrupt is this session's normal end."""
+        self._live = True
+
+    def stop(self) -> None:
+        """End the session in order; asked a second time, nothing more happens."""
+        if not self._asked and self._task is not None:
+            self._asked = True
+            self._task.cancel()
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a wanted end; 128 plus the signal's number for one that was cut short."""
+        if self._signal is None or (self._live and self._signal == signal.SIGINT):
+            return 0
+        return 128 + self._signal
+
+    async def run(self, main: Callable[[Session], Awaitable[None]]) -> int:
+        """Run `main` until it returns or a signal ends it; returns the exit code.
+
+        The first signal cancels `main`, which cleans up in bounded time. A second interrupt
+        ends the process on the spot: whatever is left by then goes with it.
+        """
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._on_signal, number)
+        self._task = asyncio.ensure_future(main(self))
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            if not self._asked:
+                raise
+        finally:
+            for number in STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+        return self.exit_code
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._signal is None:
+            self._signal = number
+        elif number == signal.SIGINT:
+            os._exit(128 + number)
+        self.stop()
+
+
+def _raise_descriptor_limit() -> None:
+    """Every connection takes a descriptor; the soft limit is often 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run(main: Callable[[Session], Awaitable[None]]) -> int:
+    """Run `main` in an event loop of its own, as :meth:`Session.run` does.
+
+    Of an exception group, the first TowlineError is raised.
+    """
+    _raise_descriptor_limit()
+    try:
+        return asyncio.run(Session().run(main))
+    except BaseExceptionGroup as group:
+        error = leading_error(group)
+        if error is None:
+            raise
+        raise error from group

@@ -1,0 +1,1 @@
+"""The protocols, sans-IO: bytes in, events and bytes out."""

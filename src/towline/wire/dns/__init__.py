@@ -1,0 +1,68 @@
+"""The DNS codec, without IO: names, messages, EDNS and the replies a resolver makes itself."""
+
+from __future__ import annotations
+
+from towline.wire.dns.message import (
+    AA,
+    AD,
+    CD,
+    CLASS_IN,
+    MAX_MESSAGE_BYTES,
+    PLAIN_UDP_BYTES,
+    QR,
+    RA,
+    RD,
+    TC,
+    Edns,
+    Message,
+    Question,
+    Rcode,
+    Record,
+    Type,
+    read_header,
+    read_questions,
+)
+from towline.wire.dns.names import DnsError, Name
+from towline.wire.dns.replies import (
+    SAFE_UDP_BYTES,
+    formerr,
+    negative_ttl,
+    nodata,
+    nxdomain,
+    query,
+    refused,
+    reply,
+    servfail,
+)
+
+__all__ = [
+    "AA",
+    "AD",
+    "CD",
+    "CLASS_IN",
+    "MAX_MESSAGE_BYTES",
+    "PLAIN_UDP_BYTES",
+    "QR",
+    "RA",
+    "RD",
+    "SAFE_UDP_BYTES",
+    "TC",
+    "DnsError",
+    "Edns",
+    "Message",
+    "Name",
+    "Question",
+    "Rcode",
+    "Record",
+    "Type",
+    "formerr",
+    "negative_ttl",
+    "nodata",
+    "nxdomain",
+    "query",
+    "read_header",
+    "read_questions",
+    "refused",
+    "reply",
+    "servfail",
+]

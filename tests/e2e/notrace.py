@@ -1,0 +1,137 @@
+"""The promise: what there was before a session, on the laptop and in the cluster, is all that
+there is after it.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import yaml
+
+from lab import namespaces, network
+from lab import processes as lab_processes
+from lab.cluster import Lab
+from lab.errors import LabError
+from tests.e2e.laptop import Laptop
+from tests.e2e.trace import cluster, files, kernel, processes, sockets
+from tests.e2e.trace.snapshot import Snapshot, difference
+
+# A process that has been killed is taken apart by the kernel, device and table with it, a few
+# milliseconds after it has ended for those who wait for it; a helper first has to see that.
+LOCAL_SECONDS = 1.0
+# Kubernetes' own time for deleting a Job and its pod, whose container gets 5 s to end.
+ORDERLY_SECONDS = 15.0
+# After a session that was cut off, above the time that its agent waits for it.
+ABRUPT_SECONDS = 30.0
+
+# Of the machine itself, which a session has no business to touch.
+_ETC = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/sudoers.d")
+
+# sudo's own notes of who has given a password, below the laptop's folder.
+_SUDOS_OWN = "machine/run/sudo"
+
+_LOOK_AGAIN_SECONDS = 0.05
+
+
+class Trace:
+    """A snapshot from when this was made, to compare with.
+
+    `cluster_seconds` is how long the cluster may take to be as it was; a test may change it.
+    """
+
+    def __init__(self, laptop: Laptop, api: cluster.Api) -> None:
+        self.cluster_seconds = ORDERLY_SECONDS
+        self._laptop = laptop
+        self._api = api
+        self._laptop_before = local(laptop)
+        self._cluster_before = remote(laptop.lab, api)
+
+    def allow_grace(self, seconds: float) -> None:
+        """Sessions are cut off here whose agents wait for them for so long."""
+        self.cluster_seconds = seconds + ABRUPT_SECONDS
+
+    def check(self) -> None:
+        """Fail, with what is different, unless all is as it was. Clears up what is left."""
+        try:
+            self.check_laptop()
+        finally:
+            self.check_cluster()
+
+    def check_laptop(self) -> None:
+        """The same for the laptop alone, which is to be as it was at once."""
+        if left := _await_same(self._laptop_before, lambda: local(self._laptop), LOCAL_SECONDS):
+            clear(self._laptop)
+            raise AssertionError(f"traces on the laptop:\n{left}")
+
+    def check_cluster(self) -> None:
+        """The same for the cluster alone, from now on within its time."""
+        lab, seconds = self._laptop.lab, self.cluster_seconds
+        if left := _await_same(self._cluster_before, lambda: remote(lab, self._api), seconds):
+            clear(self._laptop)
+            raise AssertionError(f"traces in the cluster after {seconds:.0f} s:\n{left}")
+
+
+def local(laptop: Laptop) -> Snapshot:
+    """What there is on the laptop."""
+
+    def inside() -> Snapshot:
+        return {
+            "network": kernel.view(),
+            "setting": kernel.settings(),
+            "socket": sockets.view(),
+        }
+
+    roots = [laptop.folder, laptop.lab.layout.laptop_etc, *map(Path, _ETC)]
+    return {
+        **laptop.call(inside),
+        "file": files.view(roots, without=[laptop.folder / _SUDOS_OWN]),
+        "process": processes.view(laptop.belonging),
+    }
+
+
+def remote(lab: Lab, api: cluster.Api) -> Snapshot:
+    """What there is in the cluster."""
+    return {"object": namespaces.call_inside(lab.layout.node_net, lambda: cluster.view(api.get))}
+
+
+def open_api(lab: Lab) -> cluster.Api:
+    """The cluster's API, for use from the node's network."""
+    config = yaml.safe_load(lab.kubeconfig().read_text())
+    authority = _decoded(config["clusters"][0]["cluster"]["certificate-authority-data"])
+    tls = ssl.create_default_context(cadata=authority)
+    user = config["users"][0]["user"]
+    with tempfile.NamedTemporaryFile("w") as pair:
+        pair.write(_decoded(user["client-certificate-data"]))
+        pair.write(_decoded(user["client-key-data"]))
+        pair.flush()
+        tls.load_cert_chain(pair.name)
+    return cluster.Api(network.NODE_V4, network.API_PORT, tls)
+
+
+def clear(laptop: Laptop) -> None:
+    """Remove what a failed test has left, so that the next one tells of its own failures."""
+    left = processes.pids(laptop.belonging)
+    with suppress(TimeoutError):
+        lab_processes.kill(left)
+    with suppress(LabError):
+        selected = ("-A", "-l", "app.kubernetes.io/managed-by=towline")
+        laptop.lab.kubectl("delete", "jobs", *selected, "--cascade=foreground")
+
+
+def _await_same(before: Snapshot, look, seconds: float) -> str:
+    """The difference that is left when the time is over; "" as soon as there is none."""
+    deadline = time.monotonic() + seconds
+    while left := difference(before, look()):
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    return ""
+
+
+def _decoded(text: str) -> str:
+    return base64.b64decode(text).decode()

@@ -1,0 +1,211 @@
+"""Many connections leave nothing behind in a session that goes on, and ask nothing of the API."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import objects
+from tests.e2e.tow import connected
+from tests.e2e.trace import sockets
+from tests.e2e.trace.cluster import USER_AGENT
+from tests.e2e.waiting import until_equal
+
+ECHO = 7000
+IN_SEQUENCE = 2000
+AT_ONCE = 500
+# A connection that was forgotten keeps its buffers and its task, some 10 KB of them.
+LEAKED_BYTES = 4 << 20
+REQUESTS_PER_CONNECT = 12
+CLEAN_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a session's three processes hold."""
+
+    session: int
+    helper: int
+    agent: int
+    threads: int
+    agent_sockets: int
+
+
+@pytest.fixture(scope="module")
+def audited(lab):
+    """How many audit events there were before."""
+    return len(lab.api_requests())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def session(lab, laptop, audited, no_trace_of_module):
+    with connected(laptop, "-n", "default") as running:
+        exchange(laptop, address(lab), 50)  # whatever is made once, at first use, is made now
+        yield running
+
+
+def address(lab):
+    return objects.addresses_of_service(lab, "sample")[0]
+
+
+def exchange(laptop, host, number):
+    """That many connections one after the other, each with a few words both ways."""
+
+    def inside():
+        for _ in range(number):
+            with socket.create_connection((host, ECHO), timeout=20) as client:
+                client.sendall(b"hello")
+                client.shutdown(socket.SHUT_WR)
+                answer = b""
+                while piece := client.recv(100):
+                    answer += piece
+                assert answer == b"hello5 bytes\n"
+
+    laptop.call(inside)
+
+
+def agent_pid(lab, session):
+    """The agent's process."""
+    uid = objects.pod_of_agent(lab, session.ready())["metadata"]["uid"]
+    (pid,) = objects.processes_of_pod(uid)
+    return pid
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def held(session, agent):
+    (helper,) = session.helpers()
+    return Held(
+        descriptors(session.pid),
+        descriptors(helper),
+        descriptors(agent),
+        len(os.listdir(f"/proc/{session.pid}/task")),
+        sockets.count(Path(f"/proc/{agent}/net")),
+    )
+
+
+def resident_bytes(pid):
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def many_descriptors():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_thousands_in_sequence_leave_nothing(lab, laptop, session):
+    agent = agent_pid(lab, session)
+    before = held(session, agent)
+    memory = {pid: resident_bytes(pid) for pid in (session.pid, agent)}
+    exchange(laptop, address(lab), IN_SEQUENCE)
+    until_equal(lambda: held(session, agent), before, CLEAN_SECONDS)
+    for pid, bytes_before in memory.items():
+        assert resident_bytes(pid) - bytes_before < LEAKED_BYTES
+
+
+def test_hundreds_at_once_all_work_and_leave_nothing(lab, laptop, session):
+    agent = agent_pid(lab, session)
+    before = held(session, agent)
+    host = address(lab)
+
+    async def one(number, everyone_is_there):
+        reader, writer = await asyncio.open_connection(host, ECHO)
+        await everyone_is_there.wait()
+        words = b"%d " % number * 100
+        writer.write(words)
+        writer.write_eof()
+        assert await reader.read() == words + b"%d bytes\n" % len(words)
+        writer.close()
+        await writer.wait_closed()
+
+    async def everyone():
+        there = asyncio.Barrier(AT_ONCE)
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for number in range(AT_ONCE):
+                group.create_task(one(number, there))
+
+    with many_descriptors():
+        laptop.call(lambda: asyncio.run(everyone()))
+    until_equal(lambda: held(session, agent), before, CLEAN_SECONDS)
+
+
+def test_hundreds_of_first_connections_at_once_all_work(lab, laptop, session):
+    """To destinations not seen before, so that each waits for a dial of its own."""
+    agent = agent_pid(lab, session)
+    before = held(session, agent)
+    hosts = [host for name in ("db-0", "db-1") for host in objects.addresses_of_pod(lab, name)]
+
+    async def one(host, port):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET / HTTP/1.0\r\n\r\n" if port == 8080 else b"u")
+        writer.write_eof()
+        assert await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    async def everyone():
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for number in range(AT_ONCE):
+                group.create_task(one(hosts[number % 4], (8080, 7000, 7002)[number % 3]))
+
+    with many_descriptors():
+        laptop.call(lambda: asyncio.run(everyone()))
+    until_equal(lambda: held(session, agent), before, CLEAN_SECONDS)
+
+
+def give_up(laptop, host, port, number):
+    """Begin connections, and go at once."""
+
+    def inside():
+        for _ in range(number):
+            with socket.socket() as client:
+                client.setblocking(False)
+                client.connect_ex((host, port))
+                with suppress(OSError):
+                    client.send(b"d")
+
+    laptop.call(inside)
+
+
+def test_connections_that_are_given_up_leave_nothing(lab, laptop, session):
+    agent = agent_pid(lab, session)
+    before = held(session, agent)
+    give_up(laptop, address(lab), 7002, 100)
+    until_equal(lambda: held(session, agent), before, CLEAN_SECONDS)
+
+
+def test_dials_that_nobody_waits_for_leave_nothing(lab, laptop, session):
+    """Nothing answers there; who asked is gone, and asks no more."""
+    agent = agent_pid(lab, session)
+    before = held(session, agent)
+    give_up(laptop, objects.addresses_of_service(lab, "blackhole")[0], 80, 100)
+    until_equal(lambda: held(session, agent), before, CLEAN_SECONDS)
+
+
+def test_api_sees_a_handful_of_requests_per_session_and_none_per_connection(
+    lab, laptop, audited, session
+):
+    """Counted since before the session began, through thousands of connections and lookups."""
+    for host in ("web", "web.other-ns", "sample", "db-0.db", "nosuch"):
+        laptop.run("getent", "ahosts", host)
+    requests = {
+        event["auditID"]: f"{event['verb']} {event['requestURI']}"
+        for event in lab.api_requests()[audited:]
+        if event.get("userAgent", "").startswith("towline/")
+    }
+    assert requests, "the session is not seen at all"
+    assert len(requests) <= REQUESTS_PER_CONNECT, sorted(requests.values())
+    assert USER_AGENT not in str(requests)

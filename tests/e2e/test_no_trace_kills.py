@@ -1,0 +1,138 @@
+"""Nothing is left of a session that is killed, in part or whole, whenever that may be."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import pytest
+
+from tests.e2e.tow import END_SECONDS, GRACE_SECONDS, Session, await_program, connected, starting
+
+RUNTIME_ERROR = 7  # RedirectError
+# Seconds from the start of the interpreter to some time after a session is ready: one by
+# chance in each part of that time, which are shorter where most happens.
+_CHANCE = random.Random(11)
+_PARTS = (0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2)
+MOMENTS = [round(_CHANCE.uniform(*part), 2) for part in itertools.pairwise(_PARTS)]
+
+
+def interrupt(session: Session) -> None:
+    session.interrupt()
+
+
+def kill_session(session: Session) -> None:
+    os.kill(session.pid, signal.SIGKILL)
+
+
+def kill_helper(session: Session) -> None:
+    session.kill_helper()
+
+
+def kill_session_first(session: Session) -> None:
+    kill_session(session)
+    session.kill_helper()
+
+
+def kill_helper_first(session: Session) -> None:
+    session.kill_helper()
+    kill_session(session)
+
+
+KILLS = [kill_session, kill_helper, kill_session_first, kill_helper_first]
+
+
+@pytest.fixture(autouse=True)
+def trace(no_trace):
+    """The laptop is looked at after each session, the cluster after the test's last one."""
+    no_trace.allow_grace(GRACE_SECONDS)
+    return no_trace
+
+
+def assert_ended_well(session: Session, how: Callable[[Session], None], ready: bool) -> None:
+    """A session that still could has told what happened, and left with the right code."""
+    if how is interrupt:
+        assert session.end() == (0 if ready else 130), session.stderr
+        assert session.stderr.strip() == ""
+    elif how is kill_helper:
+        error = session.error()
+        assert error["summary"]
+        assert error["hint"]
+        assert error["exit_code"] in (5, RUNTIME_ERROR)  # it may not have been there yet
+    else:
+        assert session.end() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("how", [interrupt, *KILLS])
+def test_ended_at_each_step_of_starting(laptop, trace, how):
+    """At each time that it says what it waits for now, and then once when it is ready."""
+    steps = []
+    while not steps or steps[-1]:
+        with starting(laptop) as session:
+            steps.append(session.step(len(steps) + 1))
+            if how is kill_helper and not session.helpers():
+                continue  # there is none yet at this step, and so nothing to kill
+            how(session)
+            assert_ended_well(session, how, ready=is_ready(session))
+        with telling(f"{how.__name__} at step {len(steps)}, {steps[-1]!r}"):
+            trace.check_laptop()
+    assert len(steps) >= 4, "the steps of starting were not seen"
+
+
+@pytest.mark.parametrize("how", [interrupt, kill_session, kill_helper_first])
+def test_ended_at_any_moment_of_starting(laptop, trace, how):
+    for moment in MOMENTS:
+        with starting(laptop) as session:
+            await_program(session)
+            with pytest.raises(subprocess.TimeoutExpired):
+                session.process.wait(moment)
+            how(session)
+            with telling(f"{how.__name__} after {moment} s"):
+                if not is_interpreter_interrupted(session):
+                    assert_ended_well(session, how, ready=is_ready(session))
+                trace.check_laptop()
+
+
+def is_interpreter_interrupted(session):
+    """Whether Python was interrupted before it came to run any of our code: it says so itself."""
+    code = session.process.wait(END_SECONDS)
+    session.drain()
+    if code == -signal.SIGINT and not session.stderr:
+        return True
+    return "KeyboardInterrupt" in session.stderr and "/tow" not in session.stderr
+
+
+def is_ready(session):
+    return any(event["event"] == "ready" for event in session.events)
+
+
+@contextmanager
+def telling(when):
+    """Failures say when."""
+    try:
+        yield
+    except AssertionError as error:
+        raise AssertionError(f"{when}: {error}") from None
+
+
+def test_next_session_works_at_once_after_a_kill(laptop):
+    with starting(laptop) as session:
+        session.ready()
+        kill_session_first(session)
+        session.end()
+    with connected(laptop):
+        assert laptop.run("curl", "-sS", "--max-time", "10", "http://web").returncode == 0
+
+
+def test_frozen_session_does_not_hold_the_helper_back(laptop):
+    """A session that is stopped (as by Ctrl-Z) and then killed."""
+    with starting(laptop) as session:
+        session.ready()
+        session.process.send_signal(signal.SIGSTOP)
+        kill_session(session)
+        assert session.end() == -signal.SIGKILL

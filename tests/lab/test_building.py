@@ -1,0 +1,79 @@
+"""Building programs: once, whoever asks; and commands that stall or fail."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lab import locks, programs, watched
+from lab.errors import LabError
+
+PAUSE = next(program for program in programs.PROGRAMS if program.name == "pause")
+
+
+def watch(tmp_path, code: str, stall_seconds: float | None = None):
+    lines: list[int] = []
+    argv = [sys.executable, "-c", code]
+    output = watched.run(
+        argv, folder=tmp_path, environment={}, on_lines=lines.append, stall_seconds=stall_seconds
+    )
+    return output, lines
+
+
+def test_two_builds_at_once_are_one(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(programs, "cache_root", lambda: tmp_path)
+    with ThreadPoolExecutor() as threads:
+        builds = [threads.submit(programs.ensure_built, [PAUSE]) for _ in range(2)]
+    for build in builds:
+        build.result()
+    assert capfd.readouterr().err.count("Building pause") == 1
+    assert PAUSE.built.stat().st_mode & 0o111
+    programs.ensure_built([PAUSE])
+    assert capfd.readouterr().err == ""
+
+
+def test_place_in_the_cache_depends_on_the_recipe():
+    changed = programs.Program(PAUSE.name, linker_flags="-X main.other=1")
+    assert changed.built != PAUSE.built
+    assert programs.Program(PAUSE.name).built == PAUSE.built
+
+
+def test_output_and_progress_of_a_command(tmp_path):
+    code = "import sys; print('out'); print('1\\n2', file=sys.stderr)"
+    output, lines = watch(tmp_path, code)
+    assert output == "out\n"
+    assert lines[-1] == 2
+
+
+def test_stalled_command_is_ended(tmp_path):
+    with pytest.raises(TimeoutError, match="Nothing has come"):
+        watch(tmp_path, "import time; time.sleep(60)", stall_seconds=0.5)
+
+
+def test_failed_commands_last_words_are_told(tmp_path):
+    with pytest.raises(LabError, match="what went wrong"):
+        watch(tmp_path, "import sys; sys.exit('what went wrong')")
+
+
+def test_lock_keeps_others_waiting_also_when_its_file_is_removed(tmp_path):
+    path = tmp_path / "lock"
+    order: list[str] = []
+    waiting = threading.Event()
+
+    def second() -> None:
+        waiting.set()
+        with locks.locked(path):
+            order.append("second")
+
+    with locks.locked(path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waiting.wait(10)
+        order.append("first")
+        path.unlink()
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert path.exists()

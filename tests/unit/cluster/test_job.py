@@ -1,0 +1,40 @@
+import json
+import re
+
+from towline.cluster.job import AgentSpec, manifest
+
+
+def test_manifest_names_are_valid_and_differ() -> None:
+    spec = AgentSpec(owner="Ada.Lovelace_1@Analytical Engine")
+    names = {manifest(spec)["metadata"]["name"] for _ in range(20)}
+    assert len(names) == 20
+    assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name) for name in names)
+    assert max(map(len, names)) <= 63
+
+
+def test_manifest_owner_without_letters_still_names() -> None:
+    name = manifest(AgentSpec(owner="***"))["metadata"]["name"]
+    assert re.fullmatch(r"towline-user-[0-9a-f]{8}", name)
+
+
+def test_manifest_is_bounded_in_life_before_and_after() -> None:
+    spec = manifest(AgentSpec(grace_seconds=30))["spec"]
+    assert 30 < spec["activeDeadlineSeconds"] < 60
+    assert spec["ttlSecondsAfterFinished"] == 0
+
+
+def test_manifest_meets_the_restricted_standard() -> None:
+    pod = manifest(AgentSpec())["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_manifest_is_json_and_carries_the_choices() -> None:
+    body = json.loads(json.dumps(manifest(AgentSpec(image="r/python:3", grace_seconds=7))))
+    container = body["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "r/python:3"
+    assert "--grace-seconds=7" in container["args"]

@@ -1,0 +1,92 @@
+from typing import Any
+
+import pytest
+
+from towline.cluster.podstate import Phase, latest, of_event, of_pod
+from towline.errors import AccessError, AgentError
+
+
+def pod(phase: str = "Pending", **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "p"}, "status": {"phase": phase, **status}}
+
+
+def container(**state: Any) -> dict[str, Any]:
+    return {"containerStatuses": [{"image": "python:3", "state": state}]}
+
+
+def test_pod_without_status_waits_to_be_scheduled() -> None:
+    assert of_pod({"metadata": {}}).phase is Phase.WAITING
+
+
+def test_unschedulable_pod_says_the_schedulers_reason() -> None:
+    state = of_pod(
+        pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}])
+    )
+    assert state.error is None
+    assert "0/1 nodes" in state.what
+
+
+def test_running_container_is_running() -> None:
+    assert of_pod(pod("Running", **container(running={}))).phase is Phase.RUNNING
+
+
+def test_pod_that_is_being_deleted_has_ended() -> None:
+    running = pod("Running", **container(running={}))
+    running["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert of_pod(running).phase is Phase.ENDED
+
+
+@pytest.mark.parametrize("reason", ["ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"])
+def test_image_that_cannot_be_had_is_an_error_with_a_hint(reason: str) -> None:
+    state = of_pod(pod(**container(waiting={"reason": reason, "message": "not found"})))
+    assert isinstance(state.error, AgentError)
+    assert "python:3" in state.error.summary
+    assert "--image" in state.error.hint
+
+
+def test_first_failed_pull_is_still_waited_for() -> None:
+    state = of_pod(pod(**container(waiting={"reason": "ErrImagePull", "message": "timeout"})))
+    assert state.error is None
+    assert "ErrImagePull" in state.what
+
+
+def test_ended_container_says_its_exit_code() -> None:
+    state = of_pod(pod("Failed", **container(terminated={"reason": "Error", "exitCode": 127})))
+    assert state.phase is Phase.ENDED
+    assert state.error is not None
+    assert "127" in state.error.summary
+    assert "--image" in state.error.hint
+
+
+def test_evicted_pod_says_why() -> None:
+    state = of_pod(pod("Failed", reason="Evicted", message="low on memory"))
+    assert state.error is not None
+    assert "low on memory" in state.error.summary
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [('pods "x" is forbidden: exceeded quota: q', "quota"), ("violates PodSecurity", "policy")],
+)
+def test_refused_pod_is_an_access_error(message: str, word: str) -> None:
+    state = of_event({"reason": "FailedCreate", "message": message})
+    assert isinstance(state.error, AccessError)
+    assert word in state.error.summary + state.error.hint
+
+
+def test_other_events_are_progress() -> None:
+    state = of_event({"reason": "Pulling", "message": 'Pulling image "python:3"'})
+    assert state.error is None
+    assert "Pulling" in state.what
+
+
+def test_latest_event_is_the_newest() -> None:
+    events = [
+        {"lastTimestamp": "2026-01-01T00:00:02Z", "message": "b"},
+        {"eventTime": "2026-01-01T00:00:03.000Z", "message": "c"},
+        {"message": "a"},
+    ]
+    newest = latest(events)
+    assert newest is not None
+    assert newest["message"] == "c"
+    assert latest([]) is None

@@ -1,0 +1,142 @@
+"""The link over loopback to real agents in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from towline.agent.server import Agent
+from towline.errors import AccessError
+from towline.link.link import Link
+from towline.relay.peer import LinkLost, Peer
+from towline.relay.request import request
+from towline.wire.frames import Kind
+
+
+class Log:
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[str] = asyncio.Queue()
+
+    def link_up(self) -> None:
+        self.events.put_nowait("up")
+
+    def link_down(self, reason: str) -> None:
+        self.events.put_nowait("down")
+
+
+class Cluster:
+    """Agents that can be lost; connects to the one that is there."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.attempts = 0
+        self.port = 0
+        self.agent = Agent(60)
+        self.server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self.agent = Agent(60)
+        loop = asyncio.get_running_loop()
+        self.server = await loop.create_server(self.agent.accept, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def lose(self) -> None:
+        assert self.server is not None
+        self.server.close()
+        await self.agent.close()
+
+    async def connect(self, factory) -> tuple[asyncio.Transport, Peer]:  # type: ignore[no-untyped-def]
+        self.attempts += 1
+        if self.failure:
+            raise self.failure
+        return await asyncio.get_running_loop().create_connection(factory, "127.0.0.1", self.port)
+
+
+@asynccontextmanager
+async def linked(transports: int = 2) -> AsyncIterator[tuple[Cluster, Link, Log]]:
+    cluster, log = Cluster(), Log()
+    await cluster.start()
+    try:
+        async with Link(cluster.connect, log, transports=transports) as link:
+            await link.ready()
+            assert await log.events.get() == "up"
+            yield cluster, link, log
+    finally:
+        await cluster.lose()
+
+
+async def test_link_brings_up_what_was_asked_for_and_knows_the_agent() -> None:
+    async with linked() as (cluster, link, _):
+        while len(link._peers) < 2:
+            await asyncio.sleep(0)
+        assert cluster.attempts == 2
+        assert "resolv_conf" in link.agent
+
+
+async def test_streams_go_to_the_transport_with_the_fewest() -> None:
+    async with linked() as (_, link, _log):
+        while len(link._peers) < 2:
+            await asyncio.sleep(0)
+        peers = [link.peer]
+        link.open(Kind.RESOLVE, b"")
+        peers.append(link.peer)
+        assert peers[0] is not peers[1]
+
+
+async def test_lost_agent_is_told_and_the_next_one_found() -> None:
+    async with linked(transports=1) as (cluster, link, log):
+        await cluster.lose()
+        assert await log.events.get() == "down"
+        with pytest.raises(LinkLost):
+            link.open(Kind.TCP, b"")
+        await cluster.start()
+        assert await log.events.get() == "up"
+        assert not link.peer.lost
+
+
+async def test_error_that_stays_ends_the_link_with_it() -> None:
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with linked(transports=1) as (cluster, _, _log):
+            cluster.failure = AccessError("no more")
+            await cluster.agent.close()
+            await asyncio.Event().wait()
+    assert caught.group_contains(AccessError)
+
+
+async def test_end_of_the_link_ends_the_agent() -> None:
+    cluster, log = Cluster(), Log()
+    await cluster.start()
+    async with Link(cluster.connect, log, transports=1) as link:
+        await link.ready()
+    await asyncio.wait_for(cluster.agent.over(), 10)
+    await cluster.lose()
+
+
+async def test_agent_without_a_nameserver_that_answers_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("towline.agent.resolve.resolv_conf", lambda: "")
+    async with linked(transports=1) as (_, link, _log):
+        with pytest.raises(Exception, match="TIMED_OUT"):
+            await request(link.peer, Kind.RESOLVE, b"\0" * 12, 5)
+
+
+async def test_peer_of_another_kind_is_refused_with_words() -> None:
+    class Stranger(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(b"HTTP/1.1 200 OK\r\n\r\n" * 10)
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Stranger, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    async def connect(factory):  # type: ignore[no-untyped-def]
+        return await loop.create_connection(factory, "127.0.0.1", port)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with Link(connect, Log(), transports=1) as link:
+            await link.ready()
+    assert "not an agent" in str(caught.value.exceptions[0])
+    server.close()

@@ -1,0 +1,236 @@
+"""A splice between a link in memory and a local connection that the tests play."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+import pytest
+
+from tests.unit.relay.links import LocalTransport, Memory, Recorder, memory
+from towline.relay.splice import SMALL_BYTES, TURN_BYTES, Splice, reason_of
+from towline.wire.frames import Kind, Reason
+
+
+async def test_credit_is_withheld_while_the_local_reader_is_slow() -> None:
+    async with memory() as link:
+        near, _, local = await spliced(link)
+        window = near.stream.credit
+        near.stream.send(bytes(window))
+        await link.carry()
+        assert near.stream.credit <= local.high
+
+        local.drain()
+        await link.carry()
+        assert len(local.drained) == window
+        assert near.stream.credit >= window * 3 // 4
+
+
+async def test_local_reading_stops_without_credit_and_goes_on_with_it() -> None:
+    async with memory() as link:
+        near, splice, local = await spliced(link)
+        window = splice_credit(link)
+        splice.data_received(bytes(window - 1))
+        await link.carry()
+        assert local.reading
+        splice.data_received(b"too much")
+        await link.carry()
+        assert not local.reading
+        near.stream.consumed(window)
+        await link.carry()
+
+        assert local.reading
+        assert sum(len(d) for d in near.told if isinstance(d, bytes)) == window + 7
+
+
+async def test_eof_waits_for_the_data_before_it() -> None:
+    async with memory() as link:
+        near, splice, local = await spliced(link)
+        splice.data_received(bytes(near.stream.credit + 10))
+        splice.eof_received()
+        await link.carry()
+        assert "eof" not in near.told
+        near.stream.consumed(sum(len(d) for d in near.told if isinstance(d, bytes)))
+        await link.carry()
+
+        assert near.told[-2:] == [bytes(10), "eof"]
+        assert local.ends == []
+
+
+async def test_bulk_streams_share_a_busy_link_by_turns() -> None:
+    async with memory() as link:
+        ends = [await spliced(link) for _ in range(3)]
+        arrived: list[int] = []
+        for near, splice, _ in ends:
+            near.data = lambda data, near=near: arrived.extend([near.stream.id] * bool(data))
+            splice.data_received(bytes(8 * TURN_BYTES))
+        await link.carry()
+
+        assert [arrived.count(near.stream.id) for near, _, _ in ends] == [8, 8, 8]
+        rest = arrived[8:]
+        assert all(len(set(rest[i : i + 2])) == 2 for i in range(0, 14, 2)), "not in turn"
+
+
+async def test_small_data_does_not_wait_for_a_turn() -> None:
+    async with memory() as link:
+        _, bulk, bulk_local = await spliced(link)
+        near, small, small_local = await spliced(link)
+        for _ in range(2):
+            bulk.data_received(bytes(4 * TURN_BYTES))
+        await asyncio.sleep(0)
+        assert not bulk_local.reading
+        small.data_received(bytes(SMALL_BYTES))
+
+        assert not small_local.reading, "one at a time, though"
+        await link.carry()
+        assert near.told == [bytes(SMALL_BYTES)]
+        assert small_local.reading
+        assert bulk_local.reading
+
+
+# -- before there is a local connection
+
+
+async def test_what_comes_before_the_local_connection_is_kept_for_it() -> None:
+    async with memory() as link:
+        near = Recorder(link.near.open(Kind.TCP))
+        near.stream.send(b"early ")
+        near.stream.send(b"bird")
+        near.stream.send_eof()
+        await link.carry()
+        splice = Splice(link.opened[0].stream)
+        for data in link.opened[0].told[1:-1]:
+            splice.data(data)
+        splice.eof()
+        assert near.told == []
+        local = LocalTransport(splice)
+        await link.carry()
+
+        assert local.waiting == b"early bird"
+        assert local.ends == ["eof"]
+        assert near.told == ["accepted"]
+
+
+async def test_reset_before_the_local_connection_ends_it_when_it_comes() -> None:
+    async with memory() as link:
+        ended: list[Reason | None] = []
+        near = Recorder(link.near.open(Kind.TCP))
+        await link.carry()
+        splice = Splice(link.opened[0].stream, on_closed=ended.append)
+        near.stream.reset(Reason.CANCELLED)
+        await link.carry()
+        assert ended == [Reason.CANCELLED]
+
+        local = LocalTransport(splice)
+        splice.connection_lost(None)
+        assert local.ends == ["aborted"]
+        assert ended == [Reason.CANCELLED]
+
+
+async def test_accepting_is_told_to_the_owner() -> None:
+    async with memory() as link:
+        heard: list[str] = []
+        Splice(link.near.open(Kind.TCP), on_accepted=lambda: heard.append("accepted"))
+        await link.carry()
+        assert heard == []
+        link.opened[0].stream.accept()
+        await link.carry()
+
+        assert heard == ["accepted"]
+
+
+# -- ends of the local connection
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, ""), Reason.RESET),
+        (BrokenPipeError(errno.EPIPE, ""), Reason.RESET),
+        (TimeoutError(errno.ETIMEDOUT, ""), Reason.TIMED_OUT),
+        (OSError(errno.EHOSTUNREACH, ""), Reason.HOST_UNREACHABLE),
+        (None, Reason.CANCELLED),
+    ],
+)
+async def test_loss_of_the_local_connection_resets_the_stream(
+    error: OSError | None, reason: Reason
+) -> None:
+    async with memory() as link:
+        near, splice, _ = await spliced(link)
+        splice.connection_lost(error)
+        await link.carry()
+
+        assert near.told == [reason]
+        assert link.far.streams == {}
+
+
+async def test_local_reset_that_shows_at_the_eof_resets_the_stream() -> None:
+    async with memory() as link:
+        near, _, local = await spliced(link)
+
+        def fail() -> None:
+            raise OSError(errno.ENOTCONN, "it has gone")
+
+        local.write_eof = fail
+        near.stream.send_eof()
+        await link.carry()
+
+        assert near.told == [Reason.INTERNAL]
+        assert local.ends == ["aborted"]
+
+
+async def test_nothing_is_written_to_a_connection_that_is_ending() -> None:
+    async with memory() as link:
+        near, _, local = await spliced(link)
+        local.abort()
+        near.stream.send(b"x")
+        await link.carry()
+
+        assert local.waiting == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, ""), Reason.REFUSED),
+        (OSError(errno.ENETUNREACH, ""), Reason.NET_UNREACHABLE),
+        (OSError(errno.EHOSTUNREACH, ""), Reason.HOST_UNREACHABLE),
+        (TimeoutError(), Reason.TIMED_OUT),
+        (socket.gaierror(socket.EAI_NONAME, ""), Reason.UNRESOLVED),
+        (asyncio.CancelledError(), Reason.CANCELLED),
+        (OSError(errno.EMFILE, ""), Reason.EXHAUSTED),
+        (OSError("Multiple exceptions: [Errno 111] a, [Errno 113] b"), Reason.HOST_UNREACHABLE),
+        (OSError("Multiple exceptions: [Errno 111] a, [Errno 111] b"), Reason.REFUSED),
+        (OSError("who knows"), Reason.INTERNAL),
+        (ValueError(), Reason.INTERNAL),
+    ],
+)
+def test_reason_says_why_a_connection_failed(error: BaseException, reason: Reason) -> None:
+    assert reason_of(error) == reason
+
+
+async def test_reason_of_several_addresses_that_all_refuse_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(OSError) as caught:  # noqa: PT011
+        await asyncio.get_running_loop().create_connection(asyncio.Protocol, "localhost", port)
+
+    assert reason_of(caught.value) == Reason.REFUSED
+
+
+# -- helpers
+
+
+def splice_credit(link: Memory) -> int:
+    """What the only stream of the far end may send."""
+    (stream,) = link.far.streams.values()
+    return stream.credit
+
+
+async def spliced(link: Memory) -> tuple[Recorder, Splice, LocalTransport]:
+    """A stream whose far end is spliced to a local transport."""
+    near, far = await link.stream()
+    splice = Splice(far.stream)
+    far.stream.incoming = False  # it is accepted already
+    return near, splice, LocalTransport(splice)

@@ -1,0 +1,51 @@
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import asyncio, os, signal, sys
+from towline.errors import AgentError
+from towline.session import runner
+how = sys.argv[1]
+async def main(session):
+    if "live" in how:
+        session.live()
+    try:
+        if "error" in how:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+        print("up", flush=True)
+        await asyncio.Event().wait()
+    finally:
+        print("cleaned", flush=True)
+async def fail():
+    raise AgentError("no agent")
+try:
+    code = runner.run(main)
+except AgentError as error:
+    code = error.exit_code
+sys.exit(code)
+"""
+
+
+def start(how: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, how], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    ("how", "number", "code"),
+    [("live", 2, 0), ("starting", 2, 130), ("live", 15, 143), ("live", 1, 129)],
+)
+def test_signal_ends_in_order_with_its_exit_code(how: str, number: int, code: int) -> None:
+    with start(how) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "cleaned\n"
+        assert process.wait(10) == code
+
+
+def test_error_in_a_task_group_comes_out_as_itself() -> None:
+    with start("error") as process:
+        assert process.wait(10) == 6

@@ -1,0 +1,56 @@
+"""A client's and a server's Mux wired together, for tests."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from towline.wire.events import Data, Event
+from towline.wire.frames import Kind
+from towline.wire.mux import Mux
+
+WINDOW = 1000
+
+
+class Ends:
+    """A client and a server, each with what it was told since last asked."""
+
+    def __init__(self, **limits: int) -> None:
+        limits = {"initial_window": WINDOW, "max_window": 4 * WINDOW} | limits
+        self.client = Mux(client=True, hello={"who": "client"}, **limits)
+        self.server = Mux(client=False, hello={"who": "server"}, **limits)
+        self.told = self.pass_on()
+
+    def pass_on(self) -> tuple[list[Event], list[Event]]:
+        """Carry what either has to say until both are silent; return the events of each."""
+        client: list[Event] = []
+        server: list[Event] = []
+        while True:
+            up, down = out(self.client), out(self.server)
+            if not up and not down:
+                return client, server
+            server += self.server.receive(up)
+            client += self.client.receive(down)
+
+    def stream(self) -> int:
+        """An accepted stream that the client opened."""
+        stream = self.client.open(Kind.TCP, b"target")
+        self.pass_on()
+        self.server.accept(stream)
+        self.pass_on()
+        return stream
+
+
+def out(end: Mux) -> bytes:
+    """What an end has to send."""
+    return b"".join(end.take_output())
+
+
+def data_of(events: Iterable[Event]) -> bytes:
+    """The bytes of all Data events."""
+    return b"".join(bytes(event.data) for event in events if isinstance(event, Data))
+
+
+def raw(kind: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame, whether a peer may send it or not."""
+    return struct.pack("!II", kind << 24 | len(payload), stream) + payload
