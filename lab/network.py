@@ -108,6 +108,11 @@ def remove(layout: Layout) -> None:
             _run(["ip", "netns", "delete", net.name])
 
 
+def node_rules(layout: Layout) -> str:
+    """The node's firewall with kube-proxy's rules, as nft prints them."""
+    return _run(["nft", "list", "ruleset"], net=layout.node_net)
+
+
 def _lay_cable(layout: Layout) -> None:
     for net in (layout.node_net, layout.laptop_net):
         _run(["ip", "netns", "add", net.name])
@@ -149,9 +154,10 @@ def _write_sysctls(layout: Layout) -> None:
             ) from None
 
 
-def _run(argv: list[str], *, stdin: str = "", net: Path | None = None) -> None:
+def _run(argv: list[str], *, stdin: str = "", net: Path | None = None) -> str:
     if net is not None:
         argv = ["nsenter", f"--net={net}", "--", *argv]
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(f"'{' '.join(argv)}' failed: {done.stderr.strip()}")
+    return done.stdout

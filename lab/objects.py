@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from lab import progress, users
+from lab import network, progress, users
 from lab.errors import LabError
 from lab.kubectl import Kubectl
 from lab.layout import SOURCE, Layout
 
 _NODE_SECONDS = 120
 _PODS_SECONDS = 240
+_SERVICES_SECONDS = 60
+# Where kube-proxy's rules lead, with ':' written as '.'; what they do not lead to any more
+# stays defined for a while.
+_LED_TO = re.compile(r"goto endpoint-\w+-([^/]+/[^/]+)/\S+?__([^/]+)/")
 _MANIFESTS = str(SOURCE / "manifests")
 _WORKLOADS = ("Deployment", "StatefulSet")
 
 
 def ensure(layout: Layout, *, restart: bool) -> None:
-    """Apply the manifests; return when the node and all workloads of the lab are ready.
+    """Apply the manifests; return when the node, all workloads and all services are ready.
 
     With `restart` the workloads get new pods, since their images are not what they were.
     """
@@ -37,6 +42,12 @@ def ensure(layout: Layout, *, restart: bool) -> None:
         _PODS_SECONDS,
         "See 'uv run lab exec laptop -- kubectl get pods -A'.",
     )
+    progress.wait_for(
+        "the services",
+        lambda: _endpoints(kubectl) == set(_LED_TO.findall(network.node_rules(layout))),
+        _SERVICES_SECONDS,
+        f"See {layout.logs}/kube-proxy.log.",
+    )
 
 
 def unready_workloads(kubectl: Kubectl) -> list[str]:
@@ -51,6 +62,20 @@ def unready_workloads(kubectl: Kubectl) -> list[str]:
 def _workloads(kubectl: Kubectl) -> list[dict[str, Any]]:
     items = kubectl.get("-f", _MANIFESTS)["items"]
     return [item for item in items if item["kind"] in _WORKLOADS]
+
+
+def _endpoints(kubectl: Kubectl) -> set[tuple[str, str]]:
+    """Every service's ready endpoints, as namespace/name and address in kube-proxy's spelling."""
+    found = set()
+    for item in kubectl.get("endpointslices", "-A", "-l", "!service.kubernetes.io/headless")[
+        "items"
+    ]:
+        head = item["metadata"]
+        service = f"{head['namespace']}/{head['labels']['kubernetes.io/service-name']}"
+        for endpoint in item["endpoints"] or ():
+            if endpoint.get("conditions", {}).get("ready", True):
+                found.add((service, endpoint["addresses"][0].replace(":", ".")))
+    return found
 
 
 def _restart(kubectl: Kubectl) -> None:

@@ -56,6 +56,14 @@ def _is_meant(belonging: Belonging, entry: Path) -> bool:
 
 def _command(entry: Path) -> str:
     try:
-        return (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        # A process that becomes another program has no command line for a moment, and no
+        # environment; what never has one is a zombie or the kernel's.
+        while not (words := (entry / "cmdline").read_bytes()) and _has_memory(entry):
+            pass
     except OSError:
         return ""
+    return words.replace(b"\0", b" ").decode(errors="replace")
+
+
+def _has_memory(entry: Path) -> bool:
+    return "VmSize:" in (entry / "status").read_text()

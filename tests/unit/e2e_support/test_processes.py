@@ -30,6 +30,17 @@ def test_view_shows_a_process_with_the_mark_until_it_has_ended():
     assert processes.view(Belonging(NOWHERE, MARK)) == {}
 
 
+def test_process_is_seen_from_its_very_start():
+    """Popen returns in the middle of exec, when the kernel shows no environment yet."""
+    for _ in range(50):
+        process = subprocess.Popen(["sleep", "60"], env={**os.environ, "TOWLINE_UNIT_TEST": "7"})
+        try:
+            assert processes.pids(Belonging(NOWHERE, MARK)) == [process.pid]
+        finally:
+            process.kill()
+            process.wait()
+
+
 def test_view_shows_a_process_in_the_network():
     here = Path("/proc/self/ns/net").stat().st_ino
     with child() as process:
