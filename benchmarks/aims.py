@@ -10,7 +10,7 @@ BULK = ("up_1", "down_1", "up_8", "down_8")
 ECHO_SECONDS = 60e-6
 CONNECT = {0: 2.5}  # by round-trip time in ms; else:
 CONNECT_FAR = 1.1
-FIRST_FAR = 2.2
+FIRST = 2.2
 READY_SECONDS = {0: 2.0, 80: 3.0}
 SESSION_MB, AGENT_MB = 60.0, 30.0
 HELP_SECONDS = 0.15
@@ -53,8 +53,7 @@ def _of(rtt: int, figures: dict[str, dict[str, float]]) -> Iterator[Comparison]:
     yield Comparison(f"round trip - websocket {at}", later, ECHO_SECONDS * 1e6, "µs")
     aim = CONNECT.get(rtt, CONNECT_FAR)
     yield Comparison(f"connection / round trip {at}", tow["connect"] / tow["echo"], aim, "×")
-    if rtt:
-        first = tow["first"] / tow["echo"]
-        yield Comparison(f"first connection / round trip {at}", first, FIRST_FAR, "×")
+    first = tow["first"] / tow["echo"]
+    yield Comparison(f"first connection / round trip {at}", first, FIRST, "×")
     if rtt in READY_SECONDS:
         yield Comparison(f"ready {at}", tow["ready"], READY_SECONDS[rtt], "s")
