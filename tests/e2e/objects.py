@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import dns.exception
+import dns.message
+import dns.query
+
+from lab import namespaces, settings
 from lab.cluster import Lab
 from lab.errors import LabError
 from lab.users import Rule
@@ -16,6 +22,9 @@ from tests.e2e.waiting import until
 MANAGED = "app.kubernetes.io/managed-by=towline"
 
 Object = dict[str, Any]
+
+_LOOK_SECONDS = 2.0
+_SERVED_SECONDS = 30.0
 
 
 @contextmanager
@@ -27,6 +36,30 @@ def applied(lab: Lab, *objects: Object) -> Iterator[None]:
         yield
     finally:
         lab.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=text)
+
+
+@contextmanager
+def serving(lab: Lab, made: Object) -> Iterator[None]:
+    """A Service that is there meanwhile; the cluster's DNS and network know of it already."""
+    name, namespace = made["metadata"]["name"], made["metadata"]["namespace"]
+    query = dns.message.make_query(f"{name}.{namespace}.svc.cluster.local", "A")
+
+    def is_served() -> bool:
+        with suppress(dns.exception.DNSException, OSError):
+            reply = dns.query.udp(query, settings.CLUSTER_DNS, timeout=_LOOK_SECONDS)
+            for address in [record.to_text() for rrset in reply.answer for record in rrset]:
+                port = made["spec"]["ports"][0]["port"]
+                socket.create_connection((address, port), _LOOK_SECONDS).close()
+                return True
+        return False
+
+    with applied(lab, made):
+        until(
+            lambda: namespaces.call_inside(lab.layout.node_net, is_served),
+            _SERVED_SECONDS,
+            f"the service {name} to be served",
+        )
+        yield
 
 
 @contextmanager

@@ -37,7 +37,7 @@ OUTSIDE = [
 def single_stack(lab):
     """A service that has no IPv6 address."""
     spec = {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}
-    with objects.applied(lab, objects.service("v4only", "default", "web", **spec)):
+    with objects.serving(lab, objects.service("v4only", "default", "web", **spec)):
         yield
 
 
