@@ -106,7 +106,7 @@ class Connection:
             found = await self._start(client, keeper)
             link = await stack.enter_async_context(Link(keeper.connect, self))
             self._tell.progress("Waiting for the agent to answer")
-            await link.ready()
+            await link.first(self._options.timeout_seconds)
             await self._lead(redirect, found)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             dialer = Dialer(link, redirect, group)
@@ -148,6 +148,13 @@ class Connection:
             self._tell.event(
                 "reconnecting", f"The link to the cluster is lost ({reason}); reconnecting."
             )
+
+    def link_failing(self, reason: str) -> None:
+        """It does not come up, or back, for a reason that is news."""
+        if self._now.state == "starting":
+            self._tell.progress(f"Waiting for the agent to answer: {reason}")
+        elif self._now.state == "reconnecting":
+            self._tell.event("reconnecting", f"Still reconnecting: {reason}")
 
     # -- bringing it up
 

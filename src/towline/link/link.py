@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from towline import __version__
-from towline.errors import AgentError
+from towline.errors import AgentError, TowlineError
 from towline.kube.errors import ConnectionFailed, ServerError, TooManyRequests
 from towline.kube.streams import PortForwardError
 from towline.relay.peer import LinkLost, Peer
@@ -25,8 +26,10 @@ TRANSPORTS = 2
 HELLO_SECONDS = 10.0
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
+# An agent that has just started does not listen yet: what fails so early is not worth a word.
+QUIET_SECONDS = 2.0
 
-# What may pass by itself: these are tried again for as long as the session lasts.
+# What may pass by itself before there has been a link; afterwards all may.
 TRANSIENT = (ConnectionFailed, ServerError, TooManyRequests, PortForwardError, LinkLost, OSError)
 
 Connect = Callable[[Callable[[], Peer]], Awaitable[tuple[asyncio.Transport, Peer]]]
@@ -41,12 +44,17 @@ class Observer(Protocol):
     def link_down(self, reason: str) -> None:
         """The last of the transports is lost; they are being replaced."""
 
+    def link_failing(self, reason: str) -> None:
+        """There is no link, and a try to make one has failed in a way that was not told yet."""
+
 
 class Link:
     """The link to one agent, as an async context manager: inside, it is up or coming back.
 
-    `connect` makes a transport to the agent, wherever that is now; an error of it that will
-    not pass by itself ends the context with that error.
+    `connect` makes a transport to the agent, wherever that is now. Until the link has been up
+    once, an error of it that will not pass by itself ends the context with that error. After
+    that it is tried again whatever it says: a laptop that wakes up without a network, or a
+    node that turns a new agent away, is no reason to end a session.
     """
 
     def __init__(self, connect: Connect, observer: Observer, *, transports: int = TRANSPORTS):
@@ -55,6 +63,10 @@ class Link:
         self._wanted = transports
         self._peers: list[Peer] = []
         self._up = asyncio.Event()
+        self._been_up = False
+        self._down_since = asyncio.get_running_loop().time()
+        self._failure: Exception | None = None
+        self._told: set[str] = set()
         self._stack = contextlib.AsyncExitStack()
         self.agent: Mapping[str, object] = {}
         """What the agent says of itself, as of the newest transport."""
@@ -71,6 +83,21 @@ class Link:
             peer.go_away("the session ends")
             peer.close()
         return await self._stack.__aexit__(*details)
+
+    async def first(self, seconds: float) -> None:
+        """Wait until the link is up for the first time.
+
+        Raises AgentError, with what the last try came to, when it is not within `seconds`.
+        """
+        try:
+            await self.ready(seconds)
+        except LinkLost:
+            raise AgentError(
+                f"The agent runs, but there has been no link to it within {seconds:.0f} s: "
+                f"{self._failure or 'it does not answer'}",
+                "The link goes through the API server to the kubelet of the agent's node, as "
+                "'kubectl logs' and 'kubectl port-forward' do: see whether those work.",
+            ) from self._failure
 
     async def ready(self, seconds: float | None = None) -> None:
         """Wait until at least one transport is up; raises LinkLost after `seconds` without."""
@@ -104,8 +131,11 @@ class Link:
                 await self._up.wait()
             try:
                 lost = await self._establish()
-            except TRANSIENT as error:
+            except (TowlineError, LinkLost, OSError) as error:
+                if not (self._been_up or isinstance(error, TRANSIENT)):
+                    raise
                 log.info("no transport to the agent, next try in %.1f s: %s", delay, error)
+                self._note(error)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_RETRY_SECONDS)
                 continue
@@ -133,6 +163,8 @@ class Link:
     def _add(self, peer: Peer) -> None:
         self._peers.append(peer)
         if not self._up.is_set():
+            self._been_up = True
+            self._told.clear()
             self._up.set()
             self._observer.link_up()
 
@@ -142,7 +174,17 @@ class Link:
         self._peers.remove(peer)
         if not self._peers:
             self._up.clear()
+            self._down_since = asyncio.get_running_loop().time()
             self._observer.link_down(str(error) if error else "the agent closed it")
+
+    def _note(self, error: Exception) -> None:
+        self._failure = error
+        down = asyncio.get_running_loop().time() - self._down_since
+        # Names of pods, ports and times differ from try to try, and say nothing new.
+        gist = re.sub(r"\S*\d\S*", "", str(error))
+        if not self.up and down >= QUIET_SECONDS and gist not in self._told:
+            self._told.add(gist)
+            self._observer.link_failing(str(error))
 
 
 async def _hello(peer: Peer) -> Mapping[str, object]:

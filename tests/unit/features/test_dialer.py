@@ -21,6 +21,8 @@ class Silent:
 
     def link_down(self, reason: str) -> None: ...
 
+    def link_failing(self, reason: str) -> None: ...
+
 
 class Redirect:
     """Remembers what is forgotten, after a while in which a program could connect again."""

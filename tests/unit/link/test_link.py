@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from towline.agent.server import Agent
-from towline.errors import AccessError
+from towline.errors import AccessError, AgentError, ConfigError, TowlineError, leading_error
+from towline.kube.errors import ConnectionFailed, ServerError
 from towline.link.link import Link
 from towline.relay.peer import LinkLost, Peer
 from towline.relay.request import request
@@ -23,6 +24,9 @@ class Log:
 
     def link_down(self, reason: str) -> None:
         self.events.put_nowait("down")
+
+    def link_failing(self, reason: str) -> None:
+        self.events.put_nowait(f"failing: {reason}")
 
 
 class Cluster:
@@ -95,13 +99,65 @@ async def test_lost_agent_is_told_and_the_next_one_found() -> None:
         assert not link.peer.lost
 
 
-async def test_error_that_stays_ends_the_link_with_it() -> None:
+@pytest.mark.parametrize(
+    "error", [AccessError("no rights"), ConfigError("no login"), AgentError("evicted")]
+)
+async def test_error_that_stays_before_there_was_a_link_ends_it(error: TowlineError) -> None:
+    cluster = Cluster()
+    cluster.failure = error
     with pytest.raises(BaseExceptionGroup) as caught:
-        async with linked(transports=1) as (cluster, _, _log):
-            cluster.failure = AccessError("no more")
-            await cluster.agent.close()
-            await asyncio.Event().wait()
-    assert caught.group_contains(AccessError)
+        async with Link(cluster.connect, Log()) as link:
+            await link.first(60)
+    assert leading_error(caught.value) is error
+
+
+async def test_link_that_never_comes_up_ends_with_what_the_last_try_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("towline.link.link.QUIET_SECONDS", 0)
+    cluster, log = Cluster(), Log()
+    cluster.failure = ServerError("error dialing backend")
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with Link(cluster.connect, log) as link:
+            await link.first(0.5)
+    assert caught.group_contains(AgentError, match="within 0 s: error dialing backend")
+    assert cluster.attempts > 1
+    assert log.events.get_nowait() == "failing: error dialing backend"
+    assert log.events.empty()
+
+
+@pytest.mark.parametrize(
+    "error", [ConfigError("no login"), AgentError("evicted"), ConnectionFailed("no way")]
+)
+async def test_error_after_there_was_a_link_is_told_once_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, error: TowlineError
+) -> None:
+    monkeypatch.setattr("towline.link.link.QUIET_SECONDS", 0)
+    monkeypatch.setattr("towline.link.link.FIRST_RETRY_SECONDS", 0.001)
+    async with linked(transports=1) as (cluster, link, log):
+        cluster.failure = error
+        await cluster.lose()
+        assert await log.events.get() == "down"
+        assert await log.events.get() == f"failing: {error}"
+        before = cluster.attempts
+        while cluster.attempts < before + 3:
+            await asyncio.sleep(0.001)
+        assert log.events.empty()
+        cluster.failure = None
+        await cluster.start()
+        assert await log.events.get() == "up"
+        assert link.up
+
+
+async def test_tries_that_fail_at_first_are_not_told() -> None:
+    async with linked(transports=1) as (cluster, _, log):
+        cluster.failure = ConnectionFailed("no way")
+        before = cluster.attempts
+        await cluster.lose()
+        assert await log.events.get() == "down"
+        while cluster.attempts == before:
+            await asyncio.sleep(0.001)
+        assert log.events.empty()
 
 
 async def test_end_of_the_link_ends_the_agent() -> None:
