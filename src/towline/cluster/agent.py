@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from towline.cluster import podstate
 from towline.cluster.job import AGENT_PORT, AgentSpec, manifest
 from towline.cluster.podstate import Phase
-from towline.errors import AgentError
+from towline.errors import AgentError, TowlineError, leading_error
 from towline.kube.client import Client, Propagation
-from towline.kube.errors import AlreadyExists, ApiError, NotFound
+from towline.kube.errors import AlreadyExists, ConnectionFailed, NotFound, ServerError
 from towline.kube.resources import EVENTS, JOBS, PODS
 from towline.kube.streams import port_forward
 from towline.kube.watch import EventType
@@ -33,6 +33,7 @@ class Agent:
         self._namespace = namespace
         self._spec = spec
         self._job = ""
+        self._created = False
         self._waiting_for = ""
 
     async def start(self, progress: Progress, timeout_seconds: float) -> None:
@@ -45,6 +46,7 @@ class Agent:
         """
         self._say(progress, "the cluster to accept the agent's Job")
         await self._create()
+        self._say(progress, "the cluster to make the agent's pod")
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._until_running(progress)
@@ -52,8 +54,7 @@ class Agent:
             raise AgentError(
                 f"The agent has not started within {timeout_seconds:.0f} s; it was waiting for "
                 f"{self._waiting_for}.",
-                "Give it longer with --timeout, or look at it with 'kubectl get events -n "
-                f"{self._namespace}'.",
+                self._what_to_do(),
             ) from None
 
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
@@ -67,28 +68,33 @@ class Agent:
         await self._renew(None)
 
     async def is_running(self) -> bool:
-        """Whether the pod is there and neither ended nor being deleted."""
+        """Whether the pod is there, neither ended nor being deleted, and its node well."""
         if not self.pod:
             return False
         try:
             pod = await self._client.get(PODS, self.pod, namespace=self._namespace)
         except NotFound:
             return False
-        return podstate.of_pod(pod).phase is Phase.RUNNING
+        return podstate.of_pod(pod).phase is Phase.RUNNING and not podstate.is_cut_off(pod)
 
-    async def stop(self) -> None:
+    async def stop(self) -> bool:
         """Delete the Job and with it the pod; safe to call twice, or when there is none.
 
-        Raises ApiError when the API server cannot be asked in time; the agent then ends by
-        itself after its grace time.
+        False says that there is none yet, but that one may come of a request to create it that
+        was not answered: ask again. Raises ApiError when the API server cannot be asked in
+        time; the agent then ends by itself after its grace time.
         """
         if not self._job:
-            return
-        with contextlib.suppress(NotFound):
+            return True
+        try:
             await self._client.delete(
                 JOBS, self._job, namespace=self._namespace, propagation=Propagation.BACKGROUND
             )
+        except NotFound:
+            if not self._created:
+                return False
         self._job = ""
+        return True
 
     async def _create(self) -> None:
         while True:
@@ -100,20 +106,30 @@ class Agent:
                 await self._client.create(JOBS, body, namespace=self._namespace)
             except AlreadyExists:
                 continue
+            except TowlineError as error:
+                if _surely_undone(error):
+                    self._job = ""
+                raise
+            self._created = True
             return
 
     async def _until_running(self, progress: Progress) -> None:
         """Watch the pod; meanwhile keep the Job's lease alive and look for what holds it up."""
-        async with asyncio.TaskGroup() as group:
-            renewing = group.create_task(self._keep_lease())
-            explaining = group.create_task(self._explain(progress))
-            await self._watch_pod(progress)
-            renewing.cancel()
-            explaining.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                renewing = group.create_task(self._keep_lease())
+                explaining = group.create_task(self._explain(progress))
+                await self._watch_pod(progress)
+                renewing.cancel()
+                explaining.cancel()
+        except BaseExceptionGroup as failures:
+            # Whoever starts an agent wants to know its errors by their types.
+            raise leading_error(failures) or failures from None
 
     async def _watch_pod(self, progress: Progress) -> None:
         """Return when the pod runs."""
-        labels = f"batch.kubernetes.io/job-name={self._job}"
+        # The label without a prefix is older than Kubernetes 1.27, and still set.
+        labels = f"job-name={self._job}"
         watch = self._client.watch(PODS, namespace=self._namespace, labels=labels)
         async with contextlib.aclosing(watch):
             async for event in watch:
@@ -133,7 +149,7 @@ class Agent:
         started = loop.time()
         while True:
             await asyncio.sleep(self._spec.lease_seconds / 3)
-            with contextlib.suppress(ApiError):
+            with contextlib.suppress(TowlineError):
                 await self._renew(int(loop.time() - started) + self._spec.lease_seconds)
 
     async def _explain(self, progress: Progress) -> None:
@@ -155,14 +171,34 @@ class Agent:
             return (
                 await self._client.list(EVENTS, namespace=self._namespace, fields=subject)
             ).items
-        except ApiError:
+        except TowlineError:
             return []
 
     async def _renew(self, deadline_seconds: int | None) -> None:
         change = {"spec": {"activeDeadlineSeconds": deadline_seconds}}
         await self._client.patch(JOBS, self._job, change, namespace=self._namespace)
 
+    def _what_to_do(self) -> str:
+        """The hint for an agent that has not started in time."""
+        if self.pod:
+            return (
+                "Give it longer with --timeout, or look at it with 'kubectl get events -n "
+                f"{self._namespace}'."
+            )
+        return (
+            "A quota of the namespace that is full, or an admission policy, may stand against "
+            f"the pod: 'kubectl get events -n {self._namespace}' tells. Use another namespace "
+            "with -n, or give it longer with --timeout."
+        )
+
     def _say(self, progress: Progress, what: str) -> None:
         if what != self._waiting_for:
             self._waiting_for = what
             progress(f"Waiting for {what}")
+
+
+def _surely_undone(error: TowlineError) -> bool:
+    """Whether a create that failed so has made nothing, and will not."""
+    if isinstance(error, ConnectionFailed):
+        return not error.sent
+    return not isinstance(error, ServerError)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
 from towline.cluster.agent import Agent, Progress
 from towline.cluster.job import AgentSpec
-from towline.errors import AgentError
+from towline.errors import AgentError, ConfigError, TowlineError
 from towline.kube.client import Client
 from towline.kube.errors import (
     ApiError,
@@ -17,12 +18,14 @@ from towline.kube.errors import (
     ServerError,
     TooManyRequests,
 )
-from towline.kube.streams import PortForwardError
 from towline.relay.peer import LinkLost
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
 STOP_SECONDS = 5.0
+# A Job whose creation was not answered is looked for so often, within the above.
+UNSURE_TRIES = 15
+UNSURE_RETRY_SECONDS = 0.2
 SETTLE_SECONDS = 1.0
 
 
@@ -47,6 +50,8 @@ class AgentKeeper:
         self._progress = progress
         self._timeout_seconds = timeout_seconds
         self._agent = Agent(client, namespace, spec)
+        # Agents that were replaced, and whose Jobs may still be there.
+        self._lost: list[Agent] = []
         self._suspect = False
         self._turn = asyncio.Lock()
 
@@ -56,8 +61,8 @@ class AgentKeeper:
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
-            await asyncio.wait_for(self._agent.stop(), STOP_SECONDS)
-        except (ApiError, TimeoutError) as error:
+            await asyncio.wait_for(self._stop_all(), STOP_SECONDS)
+        except (TowlineError, TimeoutError) as error:
             if kind is None or issubclass(kind, asyncio.CancelledError):
                 raise AgentError(
                     f"The agent's Job could not be deleted: {error or 'no answer in time'}",
@@ -79,7 +84,7 @@ class AgentKeeper:
         while True:
             try:
                 await self._agent.settle()
-            except (ConnectionFailed, ServerError, TooManyRequests):
+            except (ConnectionFailed, ServerError, TooManyRequests, ConfigError):
                 await asyncio.sleep(SETTLE_SECONDS)
             except NotFound:
                 return  # lost meanwhile: it will be replaced, and that one settled
@@ -93,12 +98,13 @@ class AgentKeeper:
                 await self._replace_if_lost()
         try:
             return await self._agent.connect(protocol_factory)
-        except PortForwardError:
-            self._suspect = True
-            raise
         except NotFound as error:
             self._suspect = True
             raise LinkLost(f"the agent's pod is gone: {error}") from error
+        except ApiError:
+            # The node may be dead, of which the API server tells nothing but this.
+            self._suspect = True
+            raise
 
     def doubt(self) -> None:
         """The link was lost: look whether the pod is still there before it is used again."""
@@ -106,8 +112,33 @@ class AgentKeeper:
 
     async def _replace_if_lost(self) -> None:
         if not await self._agent.is_running():
-            lost, self._agent = self._agent, Agent(self._client, self._namespace, self._spec)
+            self._lost.append(self._agent)
+            self._agent = Agent(self._client, self._namespace, self._spec)
+            await self._clear_lost()
             await self._agent.start(self._progress, self._timeout_seconds)
-            await lost.stop()
             await self.settle()
         self._suspect = False
+
+    async def _clear_lost(self) -> None:
+        """Delete the Jobs of agents that were replaced: theirs is room in a quota, too.
+
+        What cannot be deleted now has another turn with the next one, and at the end.
+        """
+        for agent in list(self._lost):
+            with contextlib.suppress(TowlineError):
+                if await agent.stop():
+                    self._lost.remove(agent)
+
+    async def _stop_all(self) -> None:
+        stopping = [_stop(agent) for agent in (self._agent, *self._lost)]
+        for result in await asyncio.gather(*stopping, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+
+async def _stop(agent: Agent) -> None:
+    """Stop an agent, also one whose Job is only just being made."""
+    for _ in range(UNSURE_TRIES):
+        if await agent.stop():
+            return
+        await asyncio.sleep(UNSURE_RETRY_SECONDS)

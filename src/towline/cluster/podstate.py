@@ -63,6 +63,18 @@ def of_pod(pod: Mapping[str, Any]) -> PodState:
     return PodState(Phase.WAITING, "the agent's pod to be scheduled")
 
 
+def is_cut_off(pod: Mapping[str, Any]) -> bool:
+    """Whether the cluster has lost touch with the node of a pod whose container runs.
+
+    It then says so by the condition Ready; the container itself, which has no probe, is ready
+    whenever it runs. The pod is deleted only some minutes later.
+    """
+    status = pod.get("status", {})
+    if status.get("phase") == "Unknown" or status.get("reason") == "NodeLost":
+        return True
+    return _condition(status, "Ready").get("status") in ("False", "Unknown")
+
+
 def of_event(event: Mapping[str, Any]) -> PodState:
     """What an event of the agent's Job or pod says; an error when nothing can come of it."""
     message = str(event.get("message", ""))

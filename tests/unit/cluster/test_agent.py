@@ -4,45 +4,17 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.fakes.apiserver import ApiServer
-from tests.fakes.objectstore import Collection, Key
+from tests.unit.cluster.controllers import RUNNING, an_event, play_pod, the_job
 from towline.cluster.agent import Agent
 from towline.cluster.job import AgentSpec
-from towline.cluster.keeper import AgentKeeper
 from towline.errors import AccessError, AgentError
 from towline.kube.client import Client
-from towline.kube.errors import Forbidden, NotFound
+from towline.kube.errors import Forbidden, ServerError
 from towline.kube.resources import JOBS
-
-RUNNING = {"containerStatuses": [{"image": "i", "state": {"running": {}}}], "phase": "Running"}
-
-
-async def the_job(client: Client) -> dict[str, Any]:
-    """The Job, as soon as there is one."""
-    while not (items := (await client.list(JOBS, namespace="default")).items):
-        await asyncio.sleep(0.005)
-    job: dict[str, Any] = items[0]
-    return job
-
-
-async def play_pod(server: ApiServer, client: Client, status: dict[str, Any]) -> dict[str, Any]:
-    """Make the Job's pod, as the Job controller and a kubelet would; gives the Job."""
-    job = await the_job(client)
-    name = job["metadata"]["name"]
-    labels = {"batch.kubernetes.io/job-name": name}
-    pod = {"metadata": {"name": f"{name}-pod", "labels": labels}, "status": status}
-    await server.add("api/v1", "pods", pod, namespace="default")
-    return job
-
-
-def an_event(job: dict[str, Any], reason: str, message: str) -> dict[str, Any]:
-    return {
-        "metadata": {"name": "event"},
-        "involvedObject": {"name": job["metadata"]["name"]},
-        "reason": reason,
-        "message": message,
-    }
+from towline.kube.transport import Patience
 
 
 async def test_start_returns_with_the_pod_when_it_runs() -> None:
@@ -52,7 +24,10 @@ async def test_start_returns_with_the_pod_when_it_runs() -> None:
             group.create_task(agent.start(said.append, 10))
             job = await play_pod(server, client, RUNNING)
         assert agent.pod == f"{job['metadata']['name']}-pod"
-        assert said[0] == "Waiting for the cluster to accept the agent's Job"
+        assert said[:2] == [
+            "Waiting for the cluster to accept the agent's Job",
+            "Waiting for the cluster to make the agent's pod",
+        ]
         assert await agent.is_running()
 
 
@@ -101,6 +76,59 @@ async def test_refused_pod_is_told_by_its_event(monkeypatch: pytest.MonkeyPatch)
         assert caught.group_contains(AccessError, match="quota")
 
 
+async def test_pod_that_is_never_made_and_no_events_name_what_may_stand_against_it() -> None:
+    server = ApiServer(allows=lambda what: what["resource"] != "events")
+    async with server, Client(server.access()) as client:
+        with pytest.raises(AgentError, match="cluster to make the agent's pod") as caught:
+            await Agent(client, "default", AgentSpec()).start(lambda _: None, 0.1)
+    assert "quota" in caught.value.hint
+    assert "admission policy" in caught.value.hint
+
+
+async def test_failure_while_the_pod_is_waited_for_has_its_own_type() -> None:
+    async def fail(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(status=503) if request.path.endswith("/pods") else None
+
+    async with ApiServer() as server, Client(server.access(), Patience(attempts=1)) as client:
+        server.faults.append(fail)
+        with pytest.raises(ServerError):
+            await Agent(client, "default", AgentSpec()).start(lambda _: None, 10)
+
+
+async def test_job_of_a_create_that_was_not_answered_is_asked_for_again() -> None:
+    sent = asyncio.Event()
+
+    async def hold(request: web.Request) -> web.StreamResponse | None:
+        if request.method == "POST":
+            body = await request.json()
+            jobs.append(body)
+            sent.set()
+            await asyncio.Event().wait()
+        return None
+
+    jobs = list[dict[str, Any]]()
+    async with ApiServer() as server, Client(server.access()) as client:
+        server.faults.append(hold)
+        agent = Agent(client, "default", AgentSpec())
+        starting = asyncio.create_task(agent.start(lambda _: None, 10))
+        await sent.wait()
+        starting.cancel()
+        assert await agent.stop() is False
+        await server.add("apis/batch/v1", "jobs", jobs[0], namespace="default")
+        assert await agent.stop() is True
+        assert (await client.list(JOBS, namespace="default")).items == []
+
+
+async def test_job_that_was_refused_is_not_asked_for() -> None:
+    server = ApiServer(allows=lambda what: what["resource"] != "jobs")
+    async with server, Client(server.access()) as client:
+        agent = Agent(client, "default", AgentSpec())
+        with pytest.raises(Forbidden):
+            await agent.start(lambda _: None, 10)
+        assert await agent.stop() is True
+        assert [seen.method for seen in server.requests] == ["POST"]
+
+
 async def test_stop_deletes_the_job_and_may_be_called_again() -> None:
     async with ApiServer() as server, Client(server.access()) as client:
         agent = Agent(client, "default", AgentSpec())
@@ -118,59 +146,3 @@ async def test_no_right_to_create_jobs_is_told_before_anything_is_made() -> None
     async with server, Client(server.access()) as client:
         with pytest.raises(Forbidden, match="create jobs"):
             await Agent(client, "default", AgentSpec()).start(lambda _: None, 10)
-
-
-async def test_keeper_deletes_the_job_at_the_end() -> None:
-    async with ApiServer() as server, Client(server.access()) as client:
-        async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(keeper.start())
-                await play_pod(server, client, RUNNING)
-        assert (await client.list(JOBS, namespace="default")).items == []
-
-
-async def test_keeper_replaces_a_lost_pod_when_it_is_next_needed() -> None:
-    async with ApiServer() as server, Client(server.access()) as client:
-        async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(keeper.start())
-                job = await play_pod(server, client, RUNNING)
-            lost = keeper.pod
-            for plural, name in (("pods", lost), ("jobs", job["metadata"]["name"])):
-                root = "api/v1" if plural == "pods" else "apis/batch/v1"
-                await server.store.delete(Key(Collection(root, plural), "default", name), {})
-            keeper.doubt()
-            async with asyncio.TaskGroup() as group:
-                # Nothing forwards ports here: what counts is that another agent was started.
-                connecting = group.create_task(_swallow(keeper))
-                await play_pod(server, client, RUNNING)
-            assert connecting.done()
-            assert keeper.pod not in ("", lost)
-
-
-async def _swallow(keeper: AgentKeeper) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011
-        await keeper.connect(asyncio.Protocol)
-
-
-async def test_keeper_says_when_the_job_could_not_be_deleted() -> None:
-    async with ApiServer() as server, Client(server.access()) as client:
-        with pytest.raises(AgentError, match="could not be deleted") as caught:
-            async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(keeper.start())
-                    await play_pod(server, client, RUNNING)
-                server.fail(500, times=100, message="down")
-        assert "by itself" in caught.value.hint
-
-
-async def test_job_of_an_agent_that_is_gone_is_no_error_at_the_end() -> None:
-    async with ApiServer() as server, Client(server.access()) as client:
-        async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(keeper.start())
-                job = await play_pod(server, client, RUNNING)
-            name = job["metadata"]["name"]
-            await server.store.delete(Key(Collection("apis/batch/v1", "jobs"), "default", name), {})
-        with pytest.raises(NotFound):
-            await client.get(JOBS, name, namespace="default")

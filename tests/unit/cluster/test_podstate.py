@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from towline.cluster.podstate import Phase, latest, of_event, of_pod
+from towline.cluster.podstate import Phase, is_cut_off, latest, of_event, of_pod
 from towline.errors import AccessError, AgentError
 
 
@@ -90,3 +90,20 @@ def test_latest_event_is_the_newest() -> None:
     assert newest is not None
     assert newest["message"] == "c"
     assert latest([]) is None
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"conditions": [{"type": "Ready", "status": "False"}]},
+        {"conditions": [{"type": "Ready", "status": "Unknown"}]},
+        {"reason": "NodeLost"},
+    ],
+)
+def test_pod_whose_node_is_not_heard_of_is_cut_off(status: dict[str, Any]) -> None:
+    assert is_cut_off(pod("Running", **status))
+
+
+def test_pod_that_is_ready_or_says_nothing_of_it_is_not_cut_off() -> None:
+    assert not is_cut_off(pod("Running", conditions=[{"type": "Ready", "status": "True"}]))
+    assert not is_cut_off(pod("Running"))

@@ -1,0 +1,194 @@
+"""The keeper against an API server whose controllers are played by the test."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.fakes.apiserver import ApiServer
+from tests.fakes.objectstore import Collection, Key
+from tests.unit.cluster.controllers import RUNNING, play_pod, set_status
+from towline.cluster.job import AgentSpec
+from towline.cluster.keeper import AgentKeeper
+from towline.errors import AgentError, TowlineError
+from towline.kube.client import Client
+from towline.kube.errors import NotFound
+from towline.kube.resources import JOBS
+from towline.kube.transport import Patience
+from towline.relay.peer import LinkLost
+
+ENDED = {"phase": "Failed", "reason": "Evicted", "message": "the node is full"}
+NODE_LOST = {**RUNNING, "conditions": [{"type": "Ready", "status": "False"}]}
+
+
+@asynccontextmanager
+async def kept() -> AsyncIterator[tuple[ApiServer, Client, AgentKeeper]]:
+    """A keeper whose first agent runs; port-forwards to it fail with 502."""
+    async with ApiServer() as server, Client(server.access(), Patience(attempts=1)) as client:
+        server.handlers["pods", "portforward"] = _bad_gateway
+        async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(keeper.start())
+                await play_pod(server, client, RUNNING)
+            yield server, client, keeper
+
+
+async def _bad_gateway(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=502, text="error dialing backend")
+
+
+async def reconnect(
+    server: ApiServer, client: Client, keeper: AgentKeeper, status: dict[str, Any] | None
+) -> str:
+    """One try, for which a new Job gets its pod if `status` is given; the error's name."""
+    connecting = asyncio.create_task(keeper.connect(asyncio.Protocol))
+    if status is not None:
+        await play_pod(server, client, status)
+    try:
+        await connecting
+    except (TowlineError, LinkLost) as error:
+        return type(error).__name__
+    raise AssertionError("nothing forwards ports here")
+
+
+async def jobs(client: Client) -> list[dict[str, Any]]:
+    return (await client.list(JOBS, namespace="default")).items
+
+
+async def test_keeper_deletes_the_job_at_the_end() -> None:
+    async with ApiServer() as server, Client(server.access()) as client:
+        async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(keeper.start())
+                await play_pod(server, client, RUNNING)
+        assert (await client.list(JOBS, namespace="default")).items == []
+
+
+async def test_keeper_replaces_a_lost_pod_when_it_is_next_needed() -> None:
+    async with ApiServer() as server, Client(server.access()) as client:
+        async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(keeper.start())
+                job = await play_pod(server, client, RUNNING)
+            lost = keeper.pod
+            for plural, name in (("pods", lost), ("jobs", job["metadata"]["name"])):
+                root = "api/v1" if plural == "pods" else "apis/batch/v1"
+                await server.store.delete(Key(Collection(root, plural), "default", name), {})
+            keeper.doubt()
+            async with asyncio.TaskGroup() as group:
+                # Nothing forwards ports here: what counts is that another agent was started.
+                connecting = group.create_task(_swallow(keeper))
+                await play_pod(server, client, RUNNING)
+            assert connecting.done()
+            assert keeper.pod not in ("", lost)
+
+
+async def _swallow(keeper: AgentKeeper) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        await keeper.connect(asyncio.Protocol)
+
+
+async def test_keeper_says_when_the_job_could_not_be_deleted() -> None:
+    async with ApiServer() as server, Client(server.access()) as client:
+        with pytest.raises(AgentError, match="could not be deleted") as caught:
+            async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(keeper.start())
+                    await play_pod(server, client, RUNNING)
+                server.fail(500, times=100, message="down")
+        assert "by itself" in caught.value.hint
+
+
+async def test_job_of_an_agent_that_is_gone_is_no_error_at_the_end() -> None:
+    async with ApiServer() as server, Client(server.access()) as client:
+        async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(keeper.start())
+                job = await play_pod(server, client, RUNNING)
+            name = job["metadata"]["name"]
+            await server.store.delete(Key(Collection("apis/batch/v1", "jobs"), "default", name), {})
+        with pytest.raises(NotFound):
+            await client.get(JOBS, name, namespace="default")
+
+
+async def test_agent_is_not_replaced_because_the_api_server_fails() -> None:
+    async with kept() as (server, client, keeper):
+        pod = keeper.pod
+        for _ in range(3):
+            assert await reconnect(server, client, keeper, None) == "ServerError"
+        assert keeper.pod == pod
+        assert len(await jobs(client)) == 1
+
+
+async def test_agent_on_a_dead_node_is_replaced() -> None:
+    async with kept() as (server, client, keeper):
+        pod = keeper.pod
+        assert await reconnect(server, client, keeper, None) == "ServerError"
+        await set_status(server, pod, NODE_LOST)
+        assert await reconnect(server, client, keeper, RUNNING) == "ServerError"
+        assert keeper.pod not in ("", pod)
+        assert len(await jobs(client)) == 1
+
+
+async def test_replacement_that_is_evicted_is_itself_replaced() -> None:
+    async with kept() as (server, client, keeper):
+        await set_status(server, keeper.pod, ENDED)
+        keeper.doubt()
+        assert await reconnect(server, client, keeper, ENDED) == "AgentError"
+        evicted = keeper.pod
+        assert await reconnect(server, client, keeper, RUNNING) == "ServerError"
+        assert keeper.pod != evicted
+        assert len(await jobs(client)) == 1
+
+
+async def test_lost_agent_that_cannot_be_deleted_hinders_nothing_and_is_deleted_at_the_end() -> (
+    None
+):
+    async def refuse(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(status=500) if request.method == "DELETE" else None
+
+    async with ApiServer() as server, Client(server.access(), Patience(attempts=1)) as client:
+        async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(keeper.start())
+                await play_pod(server, client, RUNNING)
+            await set_status(server, keeper.pod, NODE_LOST)
+            keeper.doubt()
+            server.faults.append(refuse)
+            await reconnect(server, client, keeper, RUNNING)
+            bounded = {
+                job["metadata"]["name"]: "activeDeadlineSeconds" in job["spec"]
+                for job in await jobs(client)
+            }
+            assert len(bounded) == 2
+            assert not bounded[keeper.pod.removesuffix("-pod")]
+            server.faults.clear()
+        assert await jobs(client) == []
+
+
+async def test_job_that_appears_only_after_the_end_is_deleted() -> None:
+    sent = asyncio.Event()
+    bodies, deletes = list[dict[str, Any]](), list[str]()
+    async with ApiServer() as server, Client(server.access()) as client:
+
+        async def slow_create(request: web.Request) -> web.StreamResponse | None:
+            if request.method == "POST":
+                bodies.append(await request.json())
+                sent.set()
+                await asyncio.Event().wait()
+            if request.method == "DELETE":
+                deletes.append(request.path)
+                if len(deletes) == 2:
+                    await server.add("apis/batch/v1", "jobs", bodies[0], namespace="default")
+            return None
+
+        server.faults.append(slow_create)
+        async with AgentKeeper(client, "default", AgentSpec(), lambda _: None, 10) as keeper:
+            starting = asyncio.create_task(keeper.start())
+            await sent.wait()
+            starting.cancel()
+        assert len(deletes) == 2
+        assert await jobs(client) == []
