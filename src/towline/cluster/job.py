@@ -26,6 +26,11 @@ DEFAULT_GRACE_SECONDS = 60
 # Job controller's and the garbage collector's own delays.
 LEASE_MARGIN_SECONDS = 15
 
+# A mesh's sidecar would go on when the agent has ended, and the Job never finish. Istio and Kuma
+# look at labels, their older versions at annotations.
+_NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false", "kuma.io/sidecar-injection": "disabled"}
+_NO_SIDECAR_ANNOTATIONS = {**_NO_SIDECAR_LABELS, "linkerd.io/inject": "disabled"}
+
 
 def owner_name() -> str:
     """The person and machine that an object of ours belongs to: `user@host`."""
@@ -82,7 +87,10 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
             "ttlSecondsAfterFinished": 0,
             "activeDeadlineSeconds": spec.lease_seconds,
             "template": {
-                "metadata": {"labels": labels, "annotations": annotations},
+                "metadata": {
+                    "labels": {**labels, **_NO_SIDECAR_LABELS},
+                    "annotations": {**annotations, **_NO_SIDECAR_ANNOTATIONS},
+                },
                 "spec": _pod_spec(spec),
             },
         },

@@ -38,3 +38,11 @@ def test_manifest_is_json_and_carries_the_choices() -> None:
     container = body["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "r/python:3"
     assert "--grace-seconds=7" in container["args"]
+
+
+def test_meshes_are_asked_to_leave_the_pod_alone() -> None:
+    metadata = manifest(AgentSpec())["spec"]["template"]["metadata"]
+    for kind in ("labels", "annotations"):
+        assert metadata[kind]["sidecar.istio.io/inject"] == "false"
+        assert metadata[kind]["kuma.io/sidecar-injection"] == "disabled"
+    assert metadata["annotations"]["linkerd.io/inject"] == "disabled"
