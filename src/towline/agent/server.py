@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 import signal
 from collections.abc import Awaitable
 
@@ -23,6 +25,7 @@ async def serve(port: int, grace_seconds: float) -> None:
     Whoever may forward a port to this pod may use the agent: that right of the Kubernetes API
     is the authentication, and nobody outside the pod reaches its loopback.
     """
+    _raise_descriptor_limit()
     loop = asyncio.get_running_loop()
     agent = Agent(grace_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -33,6 +36,13 @@ async def serve(port: int, grace_seconds: float) -> None:
     finally:
         server.close()
         await agent.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """Every dial takes a descriptor; the soft limit is 1024 on many nodes."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # a sandbox may have its own mind
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Agent:

@@ -22,13 +22,27 @@ from towline.wire.target import Target
 # A connection waits so long for a link that is coming back before it is reset.
 PATIENCE_SECONDS = 10.0
 
-# What the destination, or the way to it, says; other reasons are ours and no answer of it.
+# What the destination, or the way to it, says.
 _ANSWERS = {
     Reason.REFUSED: DialReason.REFUSED,
     Reason.HOST_UNREACHABLE: DialReason.HOST_UNREACHABLE,
     Reason.NET_UNREACHABLE: DialReason.NET_UNREACHABLE,
     Reason.TIMED_OUT: DialReason.TIMED_OUT,
+    Reason.EXHAUSTED: DialReason.HOST_UNREACHABLE,
 }
+# The agent is gone or going: a SYN that is sent again may find the next one.
+_LOST = (Reason.LINK_LOST, Reason.GOING_AWAY, Reason.CANCELLED)
+
+
+def dial_reason(reason: Reason) -> DialReason:
+    """What connect() is to say when a dial came to `reason`.
+
+    Where the agent itself was at a loss, for want of descriptors for instance, there is no way
+    through it: to say nothing would look like a destination that is silent.
+    """
+    if reason in _LOST:
+        return DialReason.LINK_LOST
+    return _ANSWERS.get(reason, DialReason.HOST_UNREACHABLE)
 
 
 class Connected(Splice):
@@ -96,7 +110,7 @@ class Dialer:
             splice.abort()
             raise
         if reason is not None:
-            raise DialError(_ANSWERS.get(reason, DialReason.LINK_LOST))
+            raise DialError(dial_reason(reason))
         return splice
 
     def accept(

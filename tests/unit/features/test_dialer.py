@@ -1,6 +1,7 @@
 """The dialer, a real link and a real agent in this process; only the redirect is played."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable
 from ipaddress import ip_address
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from towline.agent.server import Agent
-from towline.features.dialer import Dialer
+from towline.features.dialer import Dialer, dial_reason
 from towline.link.link import Link
 from towline.redirect.errors import DialError, Reason
+from towline.wire import frames as wire
 
 HERE = ip_address("127.0.0.1")
 
@@ -79,6 +81,35 @@ async def test_dial_of_a_closed_port_is_refused(bench: Bench) -> None:
     with pytest.raises(DialError) as caught:
         await bench.dialer.dial(HERE, closed_port())
     assert caught.value.reason is Reason.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (wire.Reason.REFUSED, Reason.REFUSED),
+        (wire.Reason.TIMED_OUT, Reason.TIMED_OUT),
+        (wire.Reason.EXHAUSTED, Reason.HOST_UNREACHABLE),
+        (wire.Reason.INTERNAL, Reason.HOST_UNREACHABLE),
+        (wire.Reason.GOING_AWAY, Reason.LINK_LOST),
+        (wire.Reason.LINK_LOST, Reason.LINK_LOST),
+    ],
+)
+def test_silence_is_for_silent_destinations_and_a_link_that_comes_back(
+    answer: wire.Reason, told: Reason
+) -> None:
+    assert dial_reason(answer) is told
+
+
+async def test_agent_without_descriptors_is_no_silent_destination(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_socket(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", no_socket)
+    with pytest.raises(DialError) as caught:
+        await bench.dialer.dial(HERE, 1)
+    assert caught.value.reason is Reason.HOST_UNREACHABLE
 
 
 async def test_destination_that_changed_its_mind_is_forgotten_before_the_program_is_told(
