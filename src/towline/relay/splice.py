@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TURN_BYTES = 64 * 1024
 # Up to this much goes out without waiting for a turn: keystrokes, requests, small answers.
 SMALL_BYTES = 8 * 1024
+# Data comes in views of what the link received at once, some hundred KiB. So small a piece is kept
+# as a copy, lest many of them hold a whole such buffer each while the local reader is slow.
+COPY_BYTES = 8 * 1024
 # What may wait for a slow local reader beyond the kernel's buffer before credit is withheld.
 WRITE_HIGH_BYTES = 256 * 1024
 
@@ -162,6 +165,8 @@ class Splice(asyncio.Protocol):
 
     def data(self, data: Buffer) -> None:
         """Write to the local side; give credit at once only while that keeps up."""
+        if len(data) <= COPY_BYTES:
+            data = bytes(data)
         if self._local is None:
             self._early.append(data)
             return

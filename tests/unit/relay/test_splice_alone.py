@@ -9,8 +9,8 @@ import socket
 import pytest
 
 from tests.unit.relay.links import LocalTransport, Memory, Recorder, memory
-from towline.relay.splice import SMALL_BYTES, TURN_BYTES, Splice, reason_of
-from towline.wire.frames import Kind, Reason
+from towline.relay.splice import COPY_BYTES, SMALL_BYTES, TURN_BYTES, Splice, reason_of
+from towline.wire.frames import Buffer, Kind, Reason
 
 
 async def test_credit_is_withheld_while_the_local_reader_is_slow() -> None:
@@ -140,6 +140,58 @@ async def test_accepting_is_told_to_the_owner() -> None:
         assert heard == ["accepted"]
 
 
+# -- what is kept for whoever is slow
+
+PIECE_BYTES, PIECES = 100, 100
+BULK_BYTES = 64 * 1024
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_small_pieces_do_not_hold_the_buffers_that_they_came_in(connected: bool) -> None:
+    async with memory() as link:
+        near, splice = await unjoined(link)
+        bulk, passing = await link.stream()
+        local = Keeping(splice) if connected else None
+        for _ in range(PIECES):
+            bulk.stream.send(bytes(BULK_BYTES))
+            near.stream.send(bytes(PIECE_BYTES))
+            await link.carry()
+            passing.stream.consumed(BULK_BYTES)
+            await link.carry()
+
+        kept = local.kept if local else splice._early
+        assert len(kept) == PIECES
+        assert held_bytes(kept) < 2 * PIECES * PIECE_BYTES
+
+
+async def test_bulk_is_passed_on_without_a_copy() -> None:
+    async with memory() as link:
+        near, splice = await unjoined(link)
+        local = Keeping(splice)
+        near.stream.send(bytes(COPY_BYTES + 1))
+        await link.carry()
+
+        assert [len(data) for data in local.kept] == [COPY_BYTES + 1]
+        assert held_bytes(local.kept) > COPY_BYTES + 1, "no longer in the link's own buffer"
+
+
+class Keeping(LocalTransport):
+    """A local connection whose reader stalls; it keeps what is written, as asyncio's does."""
+
+    def __init__(self, splice: Splice) -> None:
+        super().__init__(splice)
+        self.kept: list[Buffer] = []
+
+    def write(self, data: Buffer) -> None:
+        self.kept.append(data)
+
+
+def held_bytes(kept: list[Buffer]) -> int:
+    """What cannot be freed because of these."""
+    objects = [data.obj if isinstance(data, memoryview) else data for data in kept]
+    return sum(map(len, {id(data): data for data in objects}.values()))
+
+
 # -- ends of the local connection
 
 
@@ -230,7 +282,13 @@ def splice_credit(link: Memory) -> int:
 
 async def spliced(link: Memory) -> tuple[Recorder, Splice, LocalTransport]:
     """A stream whose far end is spliced to a local transport."""
+    near, splice = await unjoined(link)
+    return near, splice, LocalTransport(splice)
+
+
+async def unjoined(link: Memory) -> tuple[Recorder, Splice]:
+    """A stream whose far end is a splice that waits for its local connection."""
     near, far = await link.stream()
     splice = Splice(far.stream)
     far.stream.incoming = False  # it is accepted already
-    return near, splice, LocalTransport(splice)
+    return near, splice
