@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ import aiohttp
 
 from towline.kube.errors import ConnectionFailed
 from towline.kube.proxy import without_password
+from towline.relay.sockets import error_numbers
 
 if TYPE_CHECKING:
     from towline.kube.config import Access
@@ -87,28 +89,29 @@ def _not_trusted(error: Exception, server: str, what: Action) -> ConnectionFaile
 def _not_connected(
     error: aiohttp.ClientConnectorError, server: str, access: Access, what: Action
 ) -> ConnectionFailed:
-    number = error.os_error.errno
+    numbers = error_numbers(error.os_error)
     written_in = f"the server address of the context {access.context} in {access.source}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         summary = f"The name of the API server {server} is not known"
         hint = f"Check the network or VPN, and {written_in}"
-    elif number == errno.ECONNREFUSED:
+    elif errno.ECONNREFUSED in numbers:
         summary = f"Nothing listens at the API server's address {server} (connection refused)"
         hint = f"Is the cluster running? Check also {written_in}"
     else:
-        summary = f"There is no way to the API server {server}: {error.os_error.strerror}"
+        reasons = "; ".join(dict.fromkeys(map(os.strerror, numbers))) or str(error.os_error)
+        summary = f"There is no way to the API server {server}: {reasons}"
         hint = f"Check the network or VPN, and {written_in}"
     return ConnectionFailed(
         summary,
         hint,
         action=what,
-        transient=number in _TRANSIENT,
+        transient=not _TRANSIENT.isdisjoint(numbers),
         sent=False,
     )
 
 
 # A server or a link that is just starting again looks like these for a moment.
-_TRANSIENT = (errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH)
+_TRANSIENT = {errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH}
 
 
 def _timed_out(error: TimeoutError, server: str, what: Action) -> ConnectionFailed:

@@ -1,11 +1,13 @@
 """What we ask of the kernel for the TCP sockets below asyncio's transports.
 
-Sockets of other families, and transports without a socket, are left as they are.
+Sockets of other families, and transports without a socket, are left as they are. And what the
+kernel answers when there are several addresses to connect to.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,13 @@ _LINGER_RST = struct.pack("ii", 1, 0)
 _LINGER_OFF = struct.pack("ii", 0, 0)
 # Missing from the socket module of Python before 3.12; Linux's number.
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+# What is made of several addresses that fail: one text, without a number of its own.
+_NUMBERED = re.compile(r"\[Errno (\d+)\]")
+
+
+def error_numbers(error: OSError) -> list[int]:
+    """The errno of a failure to connect, or those of all addresses that were tried, in turn."""
+    return [error.errno] if error.errno else [int(found) for found in _NUMBERED.findall(str(error))]
 
 
 def send_at_once(transport: asyncio.BaseTransport) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import re
 import socket
 from typing import TYPE_CHECKING, Callable, cast
 
@@ -39,8 +38,6 @@ _REASONS = {
     errno.EMFILE: Reason.EXHAUSTED,
     errno.ENFILE: Reason.EXHAUSTED,
 }
-# What asyncio makes of several addresses that fail: one text, without a number of its own.
-_NUMBERED = re.compile(r"\[Errno (\d+)\]")
 
 
 def reason_of(error: BaseException) -> Reason:
@@ -54,8 +51,8 @@ def reason_of(error: BaseException) -> Reason:
     if not isinstance(error, OSError):
         return Reason.INTERNAL
     # Of several addresses the last one counts, as for most programs that try them in turn.
-    number = error.errno or next(map(int, reversed(_NUMBERED.findall(str(error)))), 0)
-    return _REASONS.get(number, Reason.INTERNAL)
+    number = sockets.error_numbers(error)[-1:]
+    return _REASONS.get(number[0], Reason.INTERNAL) if number else Reason.INTERNAL
 
 
 class Splice(asyncio.Protocol):

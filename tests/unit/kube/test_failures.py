@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -61,6 +62,51 @@ async def test_a_refused_connection() -> None:
 
     assert "127.0.0.1:1 of the context dev (connection refused)" in error.summary
     assert (error.transient, error.sent) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("found", "summary", "transient"),
+    [
+        (
+            OSError("Multiple exceptions: [Errno 101] Connect call a, [Errno 113] Connect call b"),
+            "of the context dev: Network is unreachable; No route to host",
+            True,
+        ),
+        (
+            OSError("Multiple exceptions: [Errno 111] Connect call a, [Errno 101] Connect call b"),
+            "k.test:6443 of the context dev (connection refused)",
+            True,
+        ),
+        (OSError(errno.EACCES, "Connect call failed"), "Permission denied", False),
+        (OSError("no matching local address"), "no matching local address", False),
+    ],
+)
+async def test_no_way_by_any_of_the_addresses(
+    monkeypatch: pytest.MonkeyPatch, found: OSError, summary: str, *, transient: bool
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise found
+
+    async def resolve(*_: object, **__: object) -> list[dict[str, object]]:
+        return [
+            {
+                "hostname": "k.test",
+                "host": "192.0.2.1",
+                "port": 6443,
+                "family": socket.AF_INET,
+                "proto": 0,
+                "flags": 0,
+            }
+        ]
+
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", fail)
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr("aiohttp.connector.DefaultResolver", aiohttp.ThreadedResolver)
+
+    error = await failure(access("https://k.test:6443"))
+
+    assert summary in error.summary
+    assert (error.transient, error.sent) == (transient, False)
 
 
 @asynccontextmanager
