@@ -1,0 +1,99 @@
+"""The agent as a process of its own, and a session that speaks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from towline.relay.peer import Peer
+from towline.wire.frames import Buffer, Kind, Reason
+from towline.wire.mux import Mux
+from towline.wire.target import Target
+
+SECONDS = 20.0  # until a test that hangs fails
+LONG_GRACE_SECONDS = 600.0
+
+_RUN = "import runpy; runpy.run_module('towline.agent', run_name='__main__', alter_sys=True)"
+
+
+class Running:
+    """An agent and the port that it listens on."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self.process = process
+        self.port = port
+
+    async def connect(self) -> Peer:
+        """A transport to it that has said hello, as soon as it listens."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(SECONDS):
+            while True:
+                try:
+                    _, peer = await loop.create_connection(
+                        lambda: Peer(Mux(client=True)), "127.0.0.1", self.port
+                    )
+                    break
+                except ConnectionRefusedError:
+                    assert self.process.returncode is None
+                    await asyncio.sleep(0.01)
+            await peer.ready()
+            return peer
+
+    async def ended(self) -> int:
+        """Its exit code, when it has ended; it has nothing to complain of."""
+        async with asyncio.timeout(SECONDS):
+            _, complaints = await self.process.communicate()
+        assert complaints == b""
+        code = self.process.returncode
+        assert code is not None
+        return code
+
+
+@asynccontextmanager
+async def agent(grace_seconds: float, before: str = "") -> AsyncIterator[Running]:
+    """A running agent, before whose start the statements `before` are executed in its process."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = [f"--port={port}", f"--grace-seconds={grace_seconds}"]
+    how = ["-c", f"{before}\n{_RUN}"] if before else ["-m", "towline.agent"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *how, *arguments, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        yield Running(process, port)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+class Conversation:
+    """A TCP stream through the agent, and what it tells."""
+
+    def __init__(self, peer: Peer, port: int) -> None:
+        self._news: asyncio.Queue[str | bytes | Reason] = asyncio.Queue()
+        self.stream = peer.open(Kind.TCP, Target("127.0.0.1", port).encode(), self)
+
+    async def news(self) -> str | bytes | Reason:
+        """The next thing it tells."""
+        async with asyncio.timeout(SECONDS):
+            return await self._news.get()
+
+    def accepted(self) -> None:
+        self._news.put_nowait("accepted")
+
+    def data(self, data: Buffer) -> None:
+        self.stream.consumed(len(data))
+        self._news.put_nowait(bytes(data))
+
+    def eof(self) -> None:
+        self._news.put_nowait("eof")
+
+    def reset(self, reason: Reason) -> None:
+        self._news.put_nowait(reason)
+
+    def credit(self) -> None:
+        """There is always enough."""
