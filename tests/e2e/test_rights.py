@@ -15,11 +15,18 @@ from tests.e2e.laptop import NOBODY
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
 
 NEEDED_RULES = [rule for rule in CONNECT_RULES if "events" not in rule["resources"]]
+EXEC_RULES = [
+    {**rule, "resources": ["pods/exec"]} if "pods/portforward" in rule["resources"] else rule
+    for rule in NEEDED_RULES
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def users(lab):
-    with objects.user(lab, "just-enough", NEEDED_RULES, namespace="team-a"):
+    with (
+        objects.user(lab, "just-enough", NEEDED_RULES, namespace="team-a"),
+        objects.user(lab, "exec-instead", EXEC_RULES, namespace="team-a"),
+    ):
         yield
 
 
@@ -34,7 +41,7 @@ def who_answers(laptop, url, *options):
     return json.loads(done.stdout)["name"]
 
 
-@pytest.mark.parametrize("name", [NAMESPACE_ONLY, "just-enough"])
+@pytest.mark.parametrize("name", [NAMESPACE_ONLY, "just-enough", "exec-instead"])
 def test_user_of_one_namespace_reaches_services_by_name(lab, laptop, name):
     """Who may not read the cluster's ranges has them led there one by one, as names are asked."""
     file = laptop.input(name, lab.kubeconfig(name).read_text())
@@ -47,6 +54,23 @@ def test_user_of_one_namespace_reaches_services_by_name(lab, laptop, name):
             assert who_answers(laptop, "http://db-1.db.default:8080", family) == "db"
         address = objects.addresses_of_service(lab, "web", "team-a")[0]
         assert who_answers(laptop, f"http://{address}") == "team-web"
+
+
+def test_killed_session_whose_link_goes_by_exec_leaves_nothing(lab, laptop, trace):
+    trace.allow_grace(GRACE_SECONDS)
+    file = laptop.input("exec-instead", lab.kubeconfig("exec-instead").read_text())
+    with starting(laptop, "-c", file, "-n", "team-a") as session:
+        session.ready()
+        session.process.kill()
+        session.end()
+
+
+def test_check_says_that_the_link_goes_by_exec(lab, laptop):
+    file = laptop.input("exec-instead", lab.kubeconfig("exec-instead").read_text())
+    done = laptop.run(laptop.tow, "check", "-c", file, "-n", "team-a", "-o", "json")
+    assert done.returncode == 0, done.stdout
+    warnings = [f for f in json.loads(done.stdout) if f["verdict"] == "warning"]
+    assert any("pods/portforward" in w["what"] and "commands" in w["hint"] for w in warnings)
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from towline.cluster import podstate
-from towline.cluster.job import AGENT_PORT, AgentSpec, manifest
+from towline.cluster.job import AGENT_PORT, CONTAINER, AgentSpec, manifest
 from towline.cluster.podstate import Phase
 from towline.errors import AgentError, TowlineError, leading_error
 from towline.kube.client import Client, Propagation
-from towline.kube.errors import AlreadyExists, ConnectionFailed, NotFound, ServerError
+from towline.kube.errors import AlreadyExists, ConnectionFailed, Forbidden, NotFound, ServerError
+from towline.kube.execforward import exec_forward
 from towline.kube.resources import EVENTS, JOBS, PODS
 from towline.kube.streams import port_forward
 from towline.kube.watch import EventType
@@ -34,6 +35,7 @@ class Agent:
         self._spec = spec
         self._job = ""
         self._created = False
+        self._by_exec = False
         self._waiting_for = ""
 
     async def start(self, progress: Progress, timeout_seconds: float) -> None:
@@ -58,10 +60,22 @@ class Agent:
             ) from None
 
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-        """A new transport to the running agent, shaped as `loop.create_connection` gives it."""
-        return await port_forward(
-            self._client, self._namespace, self.pod, AGENT_PORT, protocol_factory
-        )
+        """A new transport to the running agent, shaped as `loop.create_connection` gives it.
+
+        It is a port-forward, or a command in the container for whoever may not forward ports.
+        """
+        where = (self._client, self._namespace, self.pod)
+        if self._by_exec:
+            return await exec_forward(*where, CONTAINER, AGENT_PORT, protocol_factory)
+        try:
+            return await port_forward(*where, AGENT_PORT, protocol_factory)
+        except Forbidden as refusal:
+            try:
+                made = await exec_forward(*where, CONTAINER, AGENT_PORT, protocol_factory)
+            except Forbidden:
+                raise refusal from None
+            self._by_exec = True
+            return made
 
     async def settle(self) -> None:
         """Lift the Job's deadline: from now on the agent itself watches over its client."""

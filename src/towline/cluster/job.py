@@ -19,6 +19,7 @@ SINCE = "towline/since"
 SELECTOR = f"{MANAGED_BY}=towline"
 
 AGENT_PORT = 7070
+CONTAINER = "agent"
 DEFAULT_IMAGE = "docker.io/library/python:3-slim"
 DEFAULT_GRACE_SECONDS = 60
 
@@ -111,7 +112,7 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
         },
         "containers": [
             {
-                "name": "agent",
+                "name": CONTAINER,
                 "image": spec.image,
                 "imagePullPolicy": "IfNotPresent",
                 "command": list(bundle.command()),

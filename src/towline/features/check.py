@@ -41,7 +41,7 @@ class Finding:
 
 
 def connect_rights(namespace: str) -> list[Right]:
-    """What `tow connect` cannot do without, in its namespace."""
+    """What `tow connect` cannot do without, in its namespace, besides a way for the link."""
     return [
         Right("create", "batch", "jobs", namespace=namespace),
         Right("patch", "batch", "jobs", namespace=namespace),
@@ -49,9 +49,12 @@ def connect_rights(namespace: str) -> list[Right]:
         Right("get", "", "pods", namespace=namespace),
         Right("list", "", "pods", namespace=namespace),
         Right("watch", "", "pods", namespace=namespace),
-        Right("get", "", "pods", "portforward", namespace=namespace),
-        Right("create", "", "pods", "portforward", namespace=namespace),
     ]
+
+
+def link_rights(namespace: str, way: str) -> list[Right]:
+    """What a link takes by one of its two ways: `portforward`, or `exec` instead."""
+    return [Right(verb, "", "pods", way, namespace=namespace) for verb in ("get", "create")]
 
 
 def useful_rights(namespace: str) -> list[Right]:
@@ -123,10 +126,21 @@ def _hosts_line(path: Path) -> list[str]:
 
 
 async def _rights(client: Client, namespace: str) -> AsyncIterator[Finding]:
-    needed, useful = await asyncio.gather(
+    needed, forward, instead, useful = await asyncio.gather(
         missing_rights(client, connect_rights(namespace)),
+        missing_rights(client, link_rights(namespace, "portforward")),
+        missing_rights(client, link_rights(namespace, "exec")),
         missing_rights(client, useful_rights(namespace)),
     )
+    if instead:
+        needed += forward
+    elif forward:
+        yield Finding(
+            "rights",
+            Verdict.WARNING,
+            f"you may not {forward[0]}",
+            "It works without, as you may run commands in pods: the link then costs a little more.",
+        )
     for right in needed:
         yield Finding(
             "rights",

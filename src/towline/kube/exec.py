@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: The first can close the command's stdin. API servers before 1.30 know only the second.
 SUBPROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
+# The channels: what each message is for.
+STDIN, STDOUT, STDERR, STATUS, RESIZE = range(5)
+
 # What each of stdout and stderr may hold unread before the command is held back.
 _UNREAD_BYTES = 256 * 1024
 
@@ -61,6 +64,23 @@ async def exec_(
     namespace, because a WebSocket begins with a GET, and from Kubernetes 1.35 on also
     `create`. Raises ApiError.
     """
+    upgraded, what = await run_in_pod(
+        client, namespace, pod, container, command, stdin=stdin, tty=tty
+    )
+    return Process(upgraded, what)
+
+
+async def run_in_pod(
+    client: Client,
+    namespace: str,
+    pod: str,
+    container: str,
+    command: Sequence[str],
+    *,
+    stdin: bool,
+    tty: bool = False,
+) -> tuple[Upgraded, Action]:
+    """The connection below `exec_`, which carries the channels STDIN to STATUS."""
     path = PODS.path(namespace, pod, "exec")
     params = [("command", word) for word in command]
     params += [("container", container)] if container else []
@@ -70,7 +90,7 @@ async def exec_(
         upgraded = await client.upgrade(path, params, SUBPROTOCOLS)
     except Forbidden as error:
         raise explained(error, path) from error
-    return Process(upgraded, action("GET", path))
+    return upgraded, action("GET", path)
 
 
 class Process:
@@ -108,7 +128,7 @@ class Process:
 
     def write(self, data: Buffer) -> None:
         """Send to the command's stdin; call `drain` behind much of it."""
-        self._channels.send(_STDIN, (data,))
+        self._channels.send(STDIN, (data,))
 
     async def drain(self) -> None:
         """Wait until more can be sent. Returns at once when the command has ended."""
@@ -126,11 +146,11 @@ class Process:
                 "stdin cannot be closed",
                 self._action,
             )
-        self._channels.send(_CLOSE, (bytes((_STDIN,)),))
+        self._channels.send(_CLOSE, (bytes((STDIN,)),))
 
     def resize(self, columns: int, rows: int) -> None:
         """Tell the command's terminal its size, in characters."""
-        self._channels.send(_RESIZE, (json.dumps({"Width": columns, "Height": rows}).encode(),))
+        self._channels.send(RESIZE, (json.dumps({"Width": columns, "Height": rows}).encode(),))
 
     async def wait(self) -> int:
         """Wait for the command's end and return its exit code, 128 and more for a signal.
@@ -153,11 +173,11 @@ class Process:
 
     def channel_data(self, channel: int, data: memoryview, *, last: bool) -> None:
         """Take a piece of a message."""
-        if channel == _STDOUT:
+        if channel == STDOUT:
             self.stdout.feed_data(data)
-        elif channel == _STDERR:
+        elif channel == STDERR:
             self.stderr.feed_data(data)
-        elif channel == _STATUS:
+        elif channel == STATUS:
             self._status += data[: _STATUS_BYTES - len(self._status)]
             if last:
                 self._finish()
@@ -264,6 +284,5 @@ def _exit_code(status: Status) -> int | None:
     return None
 
 
-_STDIN, _STDOUT, _STDERR, _STATUS, _RESIZE = range(5)
 _CLOSE = 255
 _STATUS_BYTES = 64 * 1024

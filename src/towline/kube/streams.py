@@ -61,7 +61,13 @@ async def port_forward(
         upgraded = await client.upgrade(path, [("ports", str(port))], [SUBPROTOCOL])
     except Forbidden as error:
         raise explained(error, path) from error
-    transport = PortForwardTransport(upgraded, pod, port, action("GET", path))
+    return started(PortForwardTransport(upgraded, pod, port, action("GET", path)), protocol_factory)
+
+
+def started(
+    transport: PortForwardTransport, protocol_factory: Callable[[], P]
+) -> tuple[PortForwardTransport, P]:
+    """The transport with its protocol, which has been told; if that fails, nothing is left."""
     try:
         protocol = protocol_factory()
         transport.start(protocol)
@@ -92,6 +98,9 @@ class PortForwardTransport(asyncio.Transport):
 
     `get_extra_info` answers for the TLS connection to the API server, and `pod` and `port`.
     """
+
+    way = "port-forward"
+    """What it is called in errors."""
 
     def __init__(self, upgraded: Upgraded, pod: str, port: int, what: Action) -> None:
         super().__init__({"pod": pod, "port": port})
@@ -220,7 +229,7 @@ class PortForwardTransport(asyncio.Transport):
             summary = f"Nothing listens on the port {port} of the pod {pod}"
             hint = "The program in the pod may still be starting; it must listen on 127.0.0.1 too"
         else:
-            summary = f"The port-forward to the port {port} of the pod {pod} ended: {reason}"
+            summary = f"The {self.way} to the port {port} of the pod {pod} ended: {reason}"
             hint = f"See how the pod is: kubectl describe pod {pod} -n {namespace}"
         return PortForwardError(summary, hint, reason, self._action)
 

@@ -192,3 +192,19 @@ async def test_job_that_appears_only_after_the_end_is_deleted() -> None:
             starting.cancel()
         assert len(deletes) == 2
         assert await jobs(client) == []
+
+
+@pytest.mark.parametrize("may_exec", [True, False])
+async def test_link_goes_by_exec_where_ports_may_not_be_forwarded(may_exec: bool) -> None:
+    async with kept() as (server, client, keeper):
+        asked = list[str]()
+
+        async def by_exec(request: web.Request) -> web.StreamResponse:
+            asked.append(request.query["container"])
+            return await _bad_gateway(request)
+
+        server.handlers["pods", "exec"] = by_exec
+        refused = {"portforward"} if may_exec else {"portforward", "exec"}
+        server.allows = lambda what: what["subresource"] not in refused
+        name = await reconnect(server, client, keeper, None)
+        assert (name, asked) == (("ServerError", ["agent"]) if may_exec else ("Forbidden", []))
