@@ -6,9 +6,15 @@ import asyncio
 import os
 import resource
 import signal
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
 from towline.errors import leading_error
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -46,6 +52,7 @@ class Session:
         ends the process on the spot: whatever is left by then goes with it.
         """
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(_DaemonThreads())
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number)
         self._task = asyncio.ensure_future(main(self))
@@ -65,6 +72,28 @@ class Session:
         elif number == signal.SIGINT:
             os._exit(128 + number)
         self.stop()
+
+
+class _DaemonThreads(ThreadPoolExecutor):
+    """Runs each call in a thread of its own, which nothing waits for at the end.
+
+    A lookup of the C library cannot be interrupted, and takes tens of seconds when no nameserver
+    answers; the process is to end at once all the same.
+    """
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Start the call."""
+        future: Future[T] = Future()
+
+        def call() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 (it is whoever waits who gets it)
+                    future.set_exception(error)
+
+        threading.Thread(target=call, daemon=True).start()
+        return future
 
 
 def _raise_descriptor_limit() -> None:

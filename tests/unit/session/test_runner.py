@@ -4,7 +4,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, socket, sys
 from towline.errors import AgentError
 from towline.session import runner
 how = sys.argv[1]
@@ -16,6 +16,9 @@ async def main(session):
             async with asyncio.TaskGroup() as group:
                 group.create_task(fail())
         print("up", flush=True)
+        if "lookup" in how:
+            socket.getaddrinfo = lambda *_, **__: os.read(os.pipe()[0], 1)
+            await asyncio.get_running_loop().getaddrinfo("web", 80)
         await asyncio.Event().wait()
     finally:
         print("cleaned", flush=True)
@@ -49,3 +52,13 @@ def test_signal_ends_in_order_with_its_exit_code(how: str, number: int, code: in
 def test_error_in_a_task_group_comes_out_as_itself() -> None:
     with start("error") as process:
         assert process.wait(10) == 6
+
+
+def test_lookup_that_nobody_answers_keeps_it_from_nothing() -> None:
+    """It cannot be interrupted: the C library waits, in a thread."""
+    with start("lookup") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(2)
+        assert process.stdout.readline() == "cleaned\n"
+        assert process.wait(10) == 130
