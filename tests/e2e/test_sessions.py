@@ -118,21 +118,37 @@ def test_background_session_that_cannot_start_says_why(laptop):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_while_a_background_session_starts(laptop, trace, number):
-    """Whoever is watching the start goes; so does what has been started."""
-    trace.allow_grace(GRACE_SECONDS)
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
+)
+def test_interrupted_while_a_background_session_starts(lab, laptop, number, code):
+    """Whoever is watching the start goes; so does what has been started, in order."""
     argv = [laptop.tow, "connect", "--detach", "--output", "json", GRACE]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
     with laptop.start(argv, **pipes) as process:
         assert process.stdout.readline()
         process.send_signal(number)
+        # Until the session has ended, too, which has the same standard error.
         _, complaints = process.communicate(timeout=30)
-    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
-    assert "Traceback" not in complaints
-    if number == signal.SIGKILL:
-        # The session itself may be ready by now: it was to be in the background, after all.
-        laptop.run(laptop.tow, "disconnect", "--all")
+    assert (process.returncode, complaints) == (code, "")
+    assert objects.agents(lab) == []
+
+
+def test_options_in_one_word_and_a_folder_with_names_of_the_library(laptop):
+    """A session in the background is of the same program, wherever that is called."""
+    (laptop.home / "secrets.py").write_text("raise SystemExit('this is not of the library')\n")
+    script = f"cd {laptop.home} && exec {laptop.tow} connect -dn other-ns {GRACE}"
+    done = laptop.run("sh", "-c", script)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(statuses(laptop)) == {"other-ns"}
+    assert laptop.run(laptop.tow, "disconnect").returncode == 0
+    (laptop.home / "secrets.py").unlink()
 
 
 def test_disconnect_by_number_and_all(laptop):

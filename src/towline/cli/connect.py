@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import sys
 from typing import Any
 
 import click
 
 from towline.cli.options import cluster_options, output_option
-from towline.cli.output import Narrator, narrator
+from towline.cli.output import Narrator, narrator, told
 from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE, AgentSpec
 from towline.errors import SessionError, TowlineError
 from towline.features.connect import Connection, ConnectOptions
@@ -55,7 +53,6 @@ Examples:
     help="How long the agent may take to start.",
 )
 @click.option("-d", "--detach", is_flag=True, help="Go to the background when it is ready.")
-@click.option("--helper-fd", type=int, hidden=True)
 @output_option
 def command(
     kubeconfig: str | None,
@@ -65,7 +62,6 @@ def command(
     grace: int,
     timeout: float,
     detach: bool,
-    helper_fd: int | None,
     output: str,
 ) -> int:
     """Reach every service of the cluster by its name from this machine.
@@ -79,13 +75,11 @@ def command(
     with narrator(output) as tell:
         access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
         _refuse_second(access)
+        agent = AgentSpec(image=image, grace_seconds=grace)
         if detach:
-            return _to_background(tell)
-        helper = None if helper_fd is None else socket.socket(fileno=helper_fd)
-        options = ConnectOptions(AgentSpec(image=image, grace_seconds=grace), timeout, helper)
-        end = "Ctrl-C ends it." if helper is None else "'tow disconnect' ends it."
-        connection = Connection(access, options, tell)
-        return runner.run(lambda session: _serve(connection, tell, session, end))
+            return _start_in_background(access, agent, timeout, tell)
+        connection = Connection(access, ConnectOptions(agent, timeout), tell)
+        return runner.run(lambda session: _serve(connection, tell, session, "Ctrl-C ends it."))
 
 
 async def _serve(connection: Connection, tell: Narrator, session: runner.Session, end: str) -> None:
@@ -97,14 +91,12 @@ async def _serve(connection: Connection, tell: Narrator, session: runner.Session
         await connection.ended()
 
 
-def _to_background(tell: Narrator) -> int:
-    """Run this very command without --detach in the background, until it is ready.
+def _start_in_background(access: Access, agent: AgentSpec, timeout: float, tell: Narrator) -> int:
+    """Start the session in the background, and tell what it tells until it is ready.
 
     The helper is started here, where sudo can ask for a password.
     """
     helper = asyncio.run(start_helper())
-    arguments = [word for word in sys.argv[1:] if word not in ("-d", "--detach")]
-    number = helper.fileno()
 
     def relay(event: background.Event) -> None:
         if event["event"] == "progress":
@@ -117,18 +109,34 @@ def _to_background(tell: Narrator) -> int:
             data = {key: event[key] for key in event if key not in ("event", "message")}
             tell.event(event["event"], event["message"], **data)
 
-    with helper:
-        return background.start(
-            [*arguments, "--output", "json", "--helper-fd", str(number)],
-            keep=[number],
-            on_event=relay,
-        )
+    options = ConnectOptions(agent, timeout, helper)
+    return background.start(
+        lambda leash: _serve_in_background(access, options, leash), give=helper, on_event=relay
+    )
+
+
+def _serve_in_background(access: Access, options: ConnectOptions, leash: background.Leash) -> int:
+    """The session in the background, which tells all, errors too, as events."""
+
+    async def serve(session: runner.Session) -> None:
+        leash.hold(session.stop)
+        await _serve(connection, tell, session, "'tow disconnect' ends it.")
+
+    try:
+        with narrator("json") as tell:
+            connection = Connection(access, options, tell)
+            try:
+                return runner.run(serve)
+            except Exception as error:
+                raise told(error) from error
+    except TowlineError as error:
+        return error.exit_code
 
 
 def _refuse_second(access: Access) -> None:
     """One session serves a namespace of a cluster; a second one would only stand in its way."""
     for pid in control.find():
-        other = control.ask(pid, "status")
+        other = control.status(pid)
         if other and (other["server"], other["namespace"]) == (access.server, access.namespace):
             raise SessionError(
                 f"Session {pid} is connected to the namespace {access.namespace} already.",

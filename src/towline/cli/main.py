@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from towline import __version__
-from towline.errors import TowlineError
 
 # Name → (module below towline.cli, one line of help): a command's module is imported only
 # when it is used, so that `tow --help` stays quick.
@@ -19,9 +18,6 @@ COMMANDS = {
     "disconnect": ("disconnect", "End a running session."),
     "check": ("check", "Tell beforehand what would not work here, and what to do about it."),
 }
-
-# EX_SOFTWARE of sysexits.h.
-INTERNAL_ERROR = 70
 
 EPILOG = """\b
 Examples:
@@ -89,26 +85,10 @@ def run(argv: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except TowlineError as error:
-        from towline.cli.output import show_error  # noqa: PLC0415
-
-        show_error(error)
-        sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 (the last line before the user)
-        sys.exit(_internal_error(error))
+        from towline.cli.output import show_error, told  # noqa: PLC0415
+
+        known = told(error)
+        show_error(known)
+        sys.exit(known.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _internal_error(error: Exception) -> int:
-    """Say that this is our mistake; the traceback is there for whoever asked for a log."""
-    import logging  # noqa: PLC0415
-
-    from towline.cli.output import show_error  # noqa: PLC0415
-
-    logging.getLogger(__name__).info("internal error", exc_info=error)
-    inner: BaseException = error
-    while isinstance(inner, BaseExceptionGroup):
-        inner = inner.exceptions[0]
-    hint = "This is a mistake in towline. Please report it with what 'tow -v …' logs."
-    show_error(TowlineError(f"Internal error: {type(inner).__name__}: {inner}", hint))
-    return INTERNAL_ERROR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 import time
@@ -14,6 +15,8 @@ import click
 
 from towline.errors import TowlineError
 
+# EX_SOFTWARE of sysexits.h.
+INTERNAL_ERROR = 70
 # A step that ends sooner than this needs no line of its own where there is no terminal.
 QUIET_SECONDS = 1.0
 
@@ -34,6 +37,25 @@ def show_error(error: TowlineError) -> None:
     click.echo(error.summary, err=True)
     if error.hint:
         click.echo(f"hint:  {error.hint}", err=True)
+
+
+def told(error: Exception) -> TowlineError:
+    """An error as the user is told of it: as itself, or as a mistake of ours.
+
+    The traceback of such a one is there for whoever asked for a log.
+    """
+    if isinstance(error, TowlineError):
+        return error
+    logging.getLogger(__name__).info("internal error", exc_info=error)
+    inner: BaseException = error
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    mistake = TowlineError(
+        f"Internal error: {type(inner).__name__}: {inner}",
+        "This is a mistake in towline. Please report it with what 'tow -v …' logs.",
+    )
+    mistake.exit_code = INTERNAL_ERROR
+    return mistake
 
 
 def print_json(data: Any) -> None:

@@ -18,7 +18,7 @@ def command(output: str) -> None:
 
     Each line names the session's process id, which `tow disconnect` takes.
     """
-    sessions = [found for pid in control.find() if (found := control.ask(pid, "status"))]
+    sessions = [found for pid in control.find() if (found := control.status(pid))]
     if output == "json":
         print_json(sessions)
     elif not sessions:
@@ -28,7 +28,7 @@ def command(output: str) -> None:
 
 
 def _line(session: dict[str, Any]) -> str:
-    ranges = ", ".join(session["ranges"]) or "no ranges yet"
+    ranges = ", ".join(map(str, session["ranges"])) or "no ranges yet"
     return (
         f"{session['pid']}  {session['state']}  {session['context']}/{session['namespace']}"
         f"  since {session['since']}  {ranges}"

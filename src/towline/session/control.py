@@ -13,13 +13,24 @@ import re
 import select
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 REPLY_SECONDS = 5.0
 LINE_LIMIT_BYTES = 1 << 20
+
+# What an answer has at least; one of another version of towline may lack more.
+STATUS_FIELDS = {
+    "pid": int,
+    "state": str,
+    "context": str,
+    "namespace": str,
+    "server": str,
+    "since": str,
+    "ranges": list,
+}
 
 _NAME = re.compile(r"@(towline/(\d+)/(\d+))$")
 
@@ -37,8 +48,7 @@ async def listen(
             if _peer_uid(writer.get_extra_info("socket")) not in (os.getuid(), 0):
                 return
             while line := await reader.readline():
-                request = json.loads(line).get("command")
-                if request == "stop":
+                if json.loads(line) == {"command": "stop"}:
                     stop()
                 writer.write(json.dumps(status()).encode() + b"\n")
                 await writer.drain()
@@ -64,19 +74,26 @@ def find() -> list[int]:
 
     Sessions of other network namespaces are not seen, as they serve another "machine".
     """
-    uid = os.getuid()
     found = set()
-    for line in Path("/proc/net/unix").read_text().splitlines():
-        match = _NAME.search(line)
-        if match and uid in (0, int(match[2])):
-            found.add((int(match[3]), match[1]))
-    return [pid for pid, _ in sorted(found)]
+    for name, pid in _names():
+        if connection := _connect_to(name):
+            connection.close()
+            found.add(pid)
+    return sorted(found)
 
 
-def ask(pid: int, command: str, *, seconds: float = REPLY_SECONDS) -> dict[str, Any] | None:
-    """One question to the session `pid`; None when it is gone or does not answer in time."""
-    with _connect(pid, seconds) as connection:
-        return _exchange(connection, command)
+def status(pid: int) -> dict[str, Any] | None:
+    """How the session `pid` is doing; None when it is gone or gives no such answer in time."""
+    connection = _connect(pid, REPLY_SECONDS)
+    if connection is None:
+        return None
+    with connection:
+        answer = _exchange(connection, "status")
+    if isinstance(answer, dict) and all(
+        isinstance(answer.get(field), kind) for field, kind in STATUS_FIELDS.items()
+    ):
+        return answer
+    return None
 
 
 def stop(pid: int, seconds: float) -> bool:
@@ -86,31 +103,48 @@ def stop(pid: int, seconds: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        with _connect(pid, seconds) as connection:
-            _exchange(connection, "stop")
+        if connection := _connect(pid, seconds):
+            with connection:
+                _exchange(connection, "stop")
         ended, _, _ = select.select([process], [], [], seconds)
     finally:
         os.close(process)
     return bool(ended)
 
 
-def _connect(pid: int, seconds: float) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(seconds)
+def _connect(pid: int, seconds: float) -> socket.socket | None:
+    """A connection to the session `pid`, on which nothing takes longer than `seconds`."""
+    for name, number in _names():
+        if number == pid and (connection := _connect_to(name)):
+            connection.settimeout(seconds)
+            return connection
+    return None
+
+
+def _names() -> Iterator[tuple[str, int]]:
+    """The names of sockets that could be sessions this user may speak to; their process ids."""
     for line in Path("/proc/net/unix").read_text().splitlines():
         match = _NAME.search(line)
-        if match and int(match[3]) == pid:
-            try:
-                connection.connect(f"\0{match[1]}")
-            except OSError:
-                continue
-            # Anyone may bind any abstract name: only one's own or root's word counts.
-            if _peer_uid(connection) in (os.getuid(), 0):
-                break
-    return connection
+        if match and os.getuid() in (0, int(match[2])):
+            yield match[1], int(match[3])
 
 
-def _exchange(connection: socket.socket, command: str) -> dict[str, Any] | None:
+def _connect_to(name: str) -> socket.socket | None:
+    """A connection to the session of that name, if it is one."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Whoever does not take connections is not waited for.
+    connection.setblocking(False)
+    with suppress(OSError):
+        connection.connect(f"\0{name}")
+        # Anyone may bind any name: only the word of the user whose it is counts, or root's.
+        if _peer_uid(connection) in (0, int(name.split("/")[1])):
+            return connection
+    connection.close()
+    return None
+
+
+def _exchange(connection: socket.socket, command: str) -> Any:
+    """The answer to a command, whatever it may be; None for none."""
     try:
         connection.sendall(json.dumps({"command": command}).encode() + b"\n")
         with connection.makefile("rb") as lines:

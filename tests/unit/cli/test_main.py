@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from towline.cli import main as cli
-from towline.cli.output import JsonNarrator, TextNarrator, coloured
+from towline.cli.output import INTERNAL_ERROR, JsonNarrator, TextNarrator, coloured
 from towline.errors import AgentError, TowlineError, leading_error
 
 
@@ -70,7 +70,7 @@ def test_mistake_of_ours_shows_no_traceback(
     monkeypatch.setattr(cli.main, "main", broken)
     with pytest.raises(SystemExit) as caught:
         cli.run([])
-    assert caught.value.code == cli.INTERNAL_ERROR
+    assert caught.value.code == INTERNAL_ERROR
     told = capsys.readouterr().err
     assert "ZeroDivisionError: oops" in told
     assert "Traceback" not in told

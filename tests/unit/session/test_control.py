@@ -1,16 +1,30 @@
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 
+import pytest
+
 from towline.session import control
 
-SESSION = """
+STATUS = {
+    "pid": 1,
+    "state": "connected",
+    "context": "lab",
+    "namespace": "default",
+    "server": "https://lab",
+    "since": "now",
+    "ranges": [],
+}
+NOBODY = 65534
+
+SESSION = f"""
 import asyncio, os, sys
 from towline.session import control
 async def main():
     over = asyncio.Event()
-    async with control.listen(lambda: {"pid": os.getpid(), "state": "connected"}, over.set):
+    async with control.listen(lambda: {STATUS}, over.set):
         print("up", flush=True)
         await over.wait()
 asyncio.run(main())
@@ -27,7 +41,7 @@ def start_session() -> "subprocess.Popen[str]":
 def test_running_session_is_found_answers_and_stops() -> None:
     with start_session() as session:
         assert session.pid in control.find()
-        assert control.ask(session.pid, "status") == {"pid": session.pid, "state": "connected"}
+        assert control.status(session.pid) == STATUS
         assert control.stop(session.pid, 10)
         assert session.wait(10) == 0
     assert session.pid not in control.find()
@@ -38,7 +52,7 @@ def test_killed_session_is_not_found() -> None:
         session.kill()
         session.wait(10)
         assert session.pid not in control.find()
-        assert control.ask(session.pid, "status") is None
+        assert control.status(session.pid) is None
 
 
 def test_stop_of_a_stuck_session_gives_up() -> None:
@@ -49,16 +63,44 @@ def test_stop_of_a_stuck_session_gives_up() -> None:
         session.kill()
 
 
-async def test_garbage_gets_no_answer_and_harms_nothing() -> None:
+@pytest.mark.parametrize("garbage", [b"not json\n", b"[]\n", b"7\n"])
+async def test_garbage_stops_nothing(garbage: bytes, caplog: pytest.LogCaptureFixture) -> None:
     stopped = []
-    async with control.listen(lambda: {"state": "x"}, lambda: stopped.append(1)):
-        reader, writer = await asyncio.open_unix_connection(
-            f"\0towline/{os.getuid()}/{os.getpid()}"
-        )
-        writer.write(b"not json\n")
-        assert await reader.read() == b""
+    async with control.listen(lambda: STATUS, lambda: stopped.append(1)):
+        _, writer = await asyncio.open_unix_connection(f"\0towline/{os.getuid()}/{os.getpid()}")
+        writer.write(garbage)
+        writer.write_eof()
+        assert await asyncio.to_thread(control.status, os.getpid()) == STATUS
         writer.close()
         await writer.wait_closed()
-        answer = await asyncio.to_thread(control.ask, os.getpid(), "status")
-    assert answer == {"state": "x"}
     assert stopped == []
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("answer", [[], "connected", {}, {**STATUS, "ranges": None}])
+async def test_answer_that_makes_no_sense_is_none(answer: object) -> None:
+    async with control.listen(lambda: answer, lambda: None):  # type: ignore[arg-type,return-value]
+        assert await asyncio.to_thread(control.status, os.getpid()) is None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes two users, and so root")
+def test_socket_of_another_user_is_no_session() -> None:
+    with start_session() as session:
+        with listening_as_nobody("0/1"), listening_as_nobody(f"77/{session.pid}"):
+            assert 1 not in control.find()
+            assert control.status(1) is None
+            assert session.pid in control.find()
+            assert control.status(session.pid) == STATUS
+        session.kill()
+
+
+def listening_as_nobody(name: str) -> socket.socket:
+    """A socket of the name of somebody else's session."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"\0towline/{name}")
+    os.seteuid(NOBODY)
+    try:
+        listener.listen()
+    finally:
+        os.seteuid(0)
+    return listener
