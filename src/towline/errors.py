@@ -6,7 +6,8 @@ summary and the hint and leaves with the exit code. The tree:
 TowlineError                 1
 ├── UsageError               2   the command or a file it reads cannot be used as written
 ├── ConfigError              3   kubeconfig: missing, broken, or naming what is not there
-├── ApiError (towline.kube)  4   the API server said no, or could not be reached
+├── ApiError (towline.kube)  4   the API server said no, or could not be reached; but
+│   └── Forbidden            5   a right is missing there, or a policy or quota is against it
 ├── AccessError              5   a right is missing, in the cluster or on this machine
 ├── AgentError               6   the agent's pod did not start, or did not stay
 ├── RedirectError            7   this machine's kernel or tools refused the redirect

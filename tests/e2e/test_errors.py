@@ -96,13 +96,13 @@ def test_sudo_that_does_not_let_this_user(laptop, installed):
 def test_no_right_to_create_jobs(lab, laptop):
     file = laptop.input("nobody-much", lab.kubeconfig("nobody-much").read_text())
     refusal = refused(laptop, "-c", str(file))
-    assert_told(refusal, API, r"nobody-much.*create.*jobs|may not create jobs", r"rights|Role|-n")
+    assert_told(refusal, ACCESS, r"nobody-much may not create jobs", r"rights|Role|-n")
 
 
 def test_no_right_to_forward_ports(lab, laptop):
     file = laptop.input("no-forwarding", lab.kubeconfig("no-forwarding").read_text())
     refusal = refused(laptop, "-c", str(file))
-    assert_told(refusal, API, r"portforward", r"rights|Role|-n")
+    assert_told(refusal, ACCESS, r"portforward", r"rights|Role|-n")
 
 
 def test_context_that_is_not_there(laptop):
@@ -110,9 +110,7 @@ def test_context_that_is_not_there(laptop):
 
 
 def test_namespace_that_is_not_there(laptop):
-    refusal = refused(laptop, "-n", "nosuch")
-    assert refusal.code in (API, ACCESS)
-    assert_told(refusal, refusal.code, r"nosuch", r"-n|namespace")
+    assert_told(refused(laptop, "-n", "nosuch"), API, r"nosuch", r"-n|namespace")
 
 
 def test_kubeconfig_that_is_not_there(laptop):
@@ -178,7 +176,7 @@ def test_credential_plugin_that_fails(laptop):
         config["users"][0]["user"] = {"exec": plugin}
 
     refusal = refused(laptop, "-c", str(laptop.kubeconfig_with("plugin", change)))
-    assert_told(refusal, refusal.code, r"/bin/false", r".")
+    assert_told(refusal, CONFIG, r"/bin/false", r".")
 
 
 def with_server(laptop, server):
@@ -232,9 +230,7 @@ def test_quota_of_pods_that_is_full(laptop):
 
 
 def test_quota_of_jobs_that_is_full(laptop):
-    refusal = refused(laptop, "-n", NO_JOBS)
-    assert refusal.code in (API, ACCESS)
-    assert_told(refusal, refusal.code, r"quota", r"-n|quota")
+    assert_told(refused(laptop, "-n", NO_JOBS), ACCESS, r"quota", r"-n|quota")
 
 
 def test_agent_that_does_not_start_in_time(laptop):

@@ -2,7 +2,7 @@
 
 ApiError                  exit code 4
 ├── Unauthorized          401: the credentials were not accepted
-├── Forbidden             403: a right is missing, or a policy refused the object
+├── Forbidden             403, exit code 5: a right is missing, or a policy refused the object
 │   └── QuotaExceeded     a ResourceQuota of the namespace is full
 ├── NotFound              404
 ├── AlreadyExists         409: a create met an object of that name
@@ -20,7 +20,7 @@ from __future__ import annotations
 # ruff: noqa: N818
 from typing import TYPE_CHECKING
 
-from towline.errors import TowlineError
+from towline.errors import AccessError, TowlineError
 from towline.kube import wording
 from towline.kube.resources import Action, action
 from towline.kube.status import Status, parse_status
@@ -56,6 +56,8 @@ class Unauthorized(ApiError):
 
 class Forbidden(ApiError):
     """403: known, but not allowed; by RBAC, or by a policy that looked at the object."""
+
+    exit_code = AccessError.exit_code
 
 
 class QuotaExceeded(Forbidden):

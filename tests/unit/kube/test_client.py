@@ -243,7 +243,7 @@ async def test_what_rbac_forbids_is_named_by_verb_resource_and_namespace() -> No
             "The user tester may not create jobs in the namespace default"
         )
         assert "kubectl auth can-i create jobs.batch -n default" in caught.value.hint
-        assert caught.value.exit_code == 4
+        assert caught.value.exit_code == 5
 
 
 async def test_a_wrong_token_raises_unauthorized_and_names_the_user() -> None:

@@ -42,7 +42,7 @@ def test_each_refusal_has_its_class(code: int, reason: str, kind: type[ApiError]
     error = refused(code, "why", reason=reason)
 
     assert type(error) is kind
-    assert error.exit_code == 4
+    assert error.exit_code == (5 if kind is errors.Forbidden else 4)
     assert error.summary
     assert error.hint
     assert error.status is not None
@@ -87,6 +87,7 @@ def test_a_full_quota_says_which_and_how_full() -> None:
     )
 
     assert type(error) is errors.QuotaExceeded
+    assert error.exit_code == 5
     assert error.summary == (
         "The quota small of the namespace dev leaves no room to create pods: requested: pods=1, "
         "used: pods=2, limited: pods=2"
