@@ -10,9 +10,9 @@ TESTS ?= tests
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
-# With KUBECONFIG set nothing is needed but the program itself.
+# With KUBECONFIG set nothing is needed but the program itself and what it uses.
 demo: ## See the main job for real: on the lab's Kubernetes, or on yours with KUBECONFIG set
-	@$(TOOLS) $(if $(KUBECONFIG),,--lab) python -m lab.demo
+	@$(TOOLS) $(if $(KUBECONFIG),--tow,--lab) python -m lab.demo
 
 test: lint types lab-up ## All checks and all tests; TESTS=tests/e2e for some
 	@$(TOOLS) --lab pytest $(TESTS)

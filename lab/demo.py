@@ -5,17 +5,23 @@ On the lab, or with KUBECONFIG set on the user's own cluster and machine.
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from lab import laptop
 from lab.cluster import Lab
 from lab.errors import LabError
 from lab.images import PYTHON_IMAGE
 
-Run = Callable[[str], int]
+# Starts a command line of the shell; takes subprocess.Popen's options, too.
+Start = Callable[..., subprocess.Popen[Any]]
 
 OURS = "-l app.kubernetes.io/managed-by=towline"
 LAB = (
@@ -48,38 +54,72 @@ OWN_CLUSTER = (
 
 def main() -> int:
     """Show the main job; 1 when a step that should work does not."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     if os.environ.get("KUBECONFIG"):
-        return _show(OWN_CLUSTER, lambda line: subprocess.call(line, shell=True))
+        return show(OWN_CLUSTER, partial(subprocess.Popen, shell=True))
     lab = Lab()
     try:
         lab.up()
     except LabError as error:
         print(error, file=sys.stderr)
         return 1
-    run = _on_laptop(lab, {**os.environ, "TOW_IMAGE": PYTHON_IMAGE, "PATH": _path()})
+    environment = {**laptop.own_environment(), "TOW_IMAGE": PYTHON_IMAGE, "PATH": _path()}
+
+    def start(line: str, **options: Any) -> subprocess.Popen[Any]:
+        return lab.popen_in_laptop(["sh", "-c", line], env=environment, **options)
+
     try:
-        return _show(LAB, run)
+        return show(LAB, start)
     finally:
         print("\nThe lab stays up: 'uv run lab exec laptop -- bash' to try more, 'make lab-down'.")
 
 
-def _on_laptop(lab: Lab, environment: Mapping[str, str]) -> Run:
-    def run(line: str) -> int:
-        with lab.popen_in_laptop(["sh", "-c", line], env=dict(environment)) as process:
-            return process.wait()
+def show(steps: Iterable[tuple[str, str]], start: Start) -> int:
+    """Run the steps one by one; stop at the first whose outcome is not the expected one.
 
-    return run
+    No session is left, whatever ends this.
+    """
+    if _is_session_running(start):
+        print("A session is running already: 'tow disconnect' ends it.", file=sys.stderr)
+        return 1
+    try:
+        for words, line in steps:
+            print(f"\n\x1b[1m{words}\x1b[0m" if _is_coloured() else f"\n{words}")
+            print(f"$ {line}", flush=True)
+            if (_run(start(line)) == 0) is (line in FAILS):
+                print("That was not to be expected.", file=sys.stderr)
+                return 1
+        return 0
+    finally:
+        _disconnect(start)
 
 
-def _show(steps: Sequence[tuple[str, str]], run: Run) -> int:
-    """Run the steps one by one; stop at the first whose outcome is not the expected one."""
-    for words, line in steps:
-        print(f"\n\x1b[1m{words}\x1b[0m" if sys.stdout.isatty() else f"\n{words}")
-        print(f"$ {line}", flush=True)
-        if (run(line) == 0) is (line in FAILS):
-            print("That was not to be expected.", file=sys.stderr)
-            return 1
-    return 0
+def _run(process: subprocess.Popen[Any]) -> int:
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _is_session_running(start: Start) -> bool:
+    with start("tow status --output json", stdout=subprocess.PIPE, text=True) as process:
+        sessions, _ = process.communicate()
+    return bool(process.returncode == 0 and json.loads(sessions))
+
+
+def _disconnect(start: Start) -> None:
+    """End the session if there still is one; that takes a bounded time, and is not cut short."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    # Ctrl-C does not reach it in a session (setsid(2)) of its own.
+    start("tow disconnect --all", start_new_session=True).wait()
+
+
+def _is_coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _path() -> str:
