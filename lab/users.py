@@ -16,15 +16,11 @@ Rule = Mapping[str, Iterable[str]]
 ADMIN = "admin"
 NAMESPACE_ONLY = "namespace-only"
 
-# What `tow connect` needs in one namespace.
+# What `tow connect` needs in one namespace (docs/rights.md), and to say why a start takes long.
 CONNECT_RULES: tuple[Rule, ...] = (
-    {
-        "apiGroups": ["batch"],
-        "resources": ["jobs"],
-        "verbs": ["create", "get", "list", "watch", "patch", "delete"],
-    },
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "patch", "delete"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["pods/portforward"], "verbs": ["create", "get"]},
+    {"apiGroups": [""], "resources": ["pods/portforward"], "verbs": ["get", "create"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
 )
 

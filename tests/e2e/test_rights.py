@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from lab.layout import CHECKOUT
 from lab.users import CONNECT_RULES, NAMESPACE_ONLY
 from tests.e2e import objects
 from tests.e2e.laptop import NOBODY
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
 
-NEEDED_RULES = [rule for rule in CONNECT_RULES if "events" not in rule["resources"]]
+RIGHTS = (CHECKOUT / "docs" / "rights.md").read_text()
+ROLE = yaml.safe_load(RIGHTS.partition("```yaml\n")[2].partition("```")[0])
+(SUDOERS_LINE,) = re.findall(r"(?m)^alice ALL=.*", RIGHTS)
+EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]}
 EXEC_RULES = [
     {**rule, "resources": ["pods/exec"]} if "pods/portforward" in rule["resources"] else rule
-    for rule in NEEDED_RULES
+    for rule in ROLE["rules"]
 ]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def users(lab):
     with (
-        objects.user(lab, "just-enough", NEEDED_RULES, namespace="team-a"),
+        objects.user(lab, "just-enough", ROLE["rules"], namespace="team-a"),
         objects.user(lab, "exec-instead", EXEC_RULES, namespace="team-a"),
     ):
         yield
@@ -39,6 +45,10 @@ def who_answers(laptop, url, *options):
     done = laptop.run("curl", "-sS", "--max-time", "10", *options, url)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["name"]
+
+
+def test_user_of_the_lab_may_do_what_is_documented_and_no_more():
+    assert list(CONNECT_RULES) == [*ROLE["rules"], EVENTS]
 
 
 @pytest.mark.parametrize("name", [NAMESPACE_ONLY, "just-enough", "exec-instead"])
@@ -77,13 +87,24 @@ def test_check_says_that_the_link_goes_by_exec(lab, laptop):
 def sudoer(laptop, installed):
     """An ordinary user whom sudo lets do what towline says it needs, and nothing else."""
     sudoers = laptop.inputs / "sudoers"
-    python = (installed.resolve().parent / "python").resolve(strict=False)
-    helper = f"{installed.resolve().parent}/python* -I -m towline.redirect.helper"
-    assert python.name.startswith("python")
     sudoers.unlink(missing_ok=True)
-    sudoers.write_text(f"nobody ALL=(root) NOPASSWD: {helper}\n")
+    sudoers.write_text(f"nobody ALL=(root) NOPASSWD: {told_command(laptop, installed)}\n")
     sudoers.chmod(0o440)
     return replace(laptop, account=NOBODY, tow=installed, covers=((Path("/etc/sudoers"), sudoers),))
+
+
+def told_command(laptop, program):
+    """The command that sudo must allow, as the program's own hint has it."""
+    python = program.read_text().partition("\n")[0].removeprefix("#!")
+    tell = "from towline.redirect import launch; print(launch.DENIED_HINT)"
+    hint = laptop.run(python, "-c", tell).stdout
+    return re.search(r"sudoers allow: (.*)", hint)[1]
+
+
+def test_documented_line_of_sudoers_is_what_the_program_tells(laptop, installed):
+    tools = installed.resolve().parents[2]
+    documented = SUDOERS_LINE.replace("/home/alice/.local/share/uv/tools", str(tools))
+    assert documented.partition("NOPASSWD: ")[2] == told_command(laptop, installed)
 
 
 @pytest.mark.skipif(not Path("/usr/bin/sudo").exists(), reason="this machine has no sudo")

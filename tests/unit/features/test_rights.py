@@ -1,0 +1,20 @@
+"""docs/rights.md names exactly the rights that `tow check` looks for."""
+
+from pathlib import Path
+
+import yaml
+
+from towline.features.check import connect_rights
+from towline.kube.access import Right
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "rights.md").read_text()
+
+
+def test_documented_role_is_what_is_checked() -> None:
+    role = yaml.safe_load(DOCUMENT.partition("```yaml\n")[2].partition("```")[0])
+    documented = set()
+    for rule in role["rules"]:
+        (group,), (resource,) = rule["apiGroups"], rule["resources"]
+        name, _, part = resource.partition("/")
+        documented |= {Right(verb, group, name, part, namespace="dev") for verb in rule["verbs"]}
+    assert documented == set(connect_rights("dev"))
