@@ -10,29 +10,24 @@ import pytest
 from tests.e2e import install
 from tests.e2e.tow import connected
 
+INSTALLERS = {"pip": install.with_pip, "pipx": install.with_pipx, "uv tool": install.with_uv_tool}
 
-@pytest.fixture(scope="module")
-def pip_installed(laptop, wheel):
-    return install.with_pip(wheel, laptop.inputs / "pip")
+
+@pytest.fixture(scope="module", params=INSTALLERS)
+def user(request, laptop, wheel):
+    """The laptop with the program as one of the installers makes it."""
+    folder = laptop.inputs / f"by {request.param}".replace(" ", "-")
+    return replace(laptop, tow=INSTALLERS[request.param](wheel, folder))
 
 
 @pytest.fixture(autouse=True)
-def trace(installed, pip_installed, no_trace):
+def trace(user, no_trace):
     return no_trace
 
 
-def test_uv_tool_install(laptop, installed):
-    user = replace(laptop, tow=installed)
+def test_installed_program(user):
     assert user.run(user.tow, "--version").stdout.startswith("towline, version ")
     assert user.run(user.tow.with_name("towline"), "--help").returncode == 0
-    with connected(user):
-        done = user.run("curl", "-sS", "--max-time", "10", "http://web")
-        assert json.loads(done.stdout)["name"] == "web"
-
-
-def test_pip_install(laptop, pip_installed):
-    user = replace(laptop, tow=pip_installed)
-    assert user.run(user.tow, "--version").stdout.startswith("towline, version ")
     with connected(user):
         done = user.run("curl", "-sS", "--max-time", "10", "http://web")
         assert json.loads(done.stdout)["name"] == "web"
