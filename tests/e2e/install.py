@@ -14,8 +14,8 @@ from pathlib import Path
 from lab.layout import CHECKOUT
 
 # An index that has stalled is asked anew.
-_TRIES = 4
-_TRY_SECONDS = 90
+_TRIES = 3
+_TRY_SECONDS = 80
 _PIPX = "pipx==1.8.0"
 
 
