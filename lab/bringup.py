@@ -108,7 +108,7 @@ def _furnish(layout: Layout) -> None:
     layout.state.mkdir(parents=True, exist_ok=True)
     programs.link(layout)
     pki.ensure(layout)
-    users.ensure_admin(layout)
+    users.ensure_masters(layout)
     laptop.furnish(layout)
     network.ensure(layout)
     node.switch_on(layout)

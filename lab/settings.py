@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lab import kubeconfigs, network, pki
+from lab import kubeconfigs, network, pki, users
 from lab.layout import Layout
 
 PODS_V4, PODS_V6 = "10.244.0.0/16", "fd00:10:244::/56"
@@ -22,6 +22,9 @@ PAUSE_IMAGE = "localhost/towline/pause:1"
 
 # This node's share of the pods' ranges, as the controller manager assigns it to the first node.
 _NODE_PODS_V4, _NODE_PODS_V6 = "10.244.0.0/24", "fd00:10:244::/64"
+# The last of it that pods get, and an address each behind it, which is thus nobody's.
+_LAST_POD_V4, _LAST_POD_V6 = "10.244.0.249", "fd00:10:244::ffff"
+NOBODY_V4, NOBODY_V6 = "10.244.0.254", "fd00:10:244::1:ffff"
 
 
 def containerd(layout: Layout) -> Path:
@@ -126,6 +129,7 @@ def audit_policy(layout: Layout) -> Path:
                 {"level": "None", "userGroups": ["system:nodes", "system:serviceaccounts"]},
                 {"level": "None", "users": [f"system:{name}" for name in components]},
                 {"level": "None", "users": ["system:apiserver", "system:anonymous"]},
+                {"level": "None", "users": [users.OBSERVER]},
                 {"level": "Metadata"},
             ],
         },
@@ -145,7 +149,10 @@ def identity(layout: Layout, component: str) -> Path:
 
 def _cni(layout: Layout) -> Path:
     """A bridge for the pods, both families. Nothing is masqueraded: there is no outside."""
-    ranges = [[{"subnet": _NODE_PODS_V4}], [{"subnet": _NODE_PODS_V6}]]
+    ranges = [
+        [{"subnet": _NODE_PODS_V4, "rangeEnd": _LAST_POD_V4}],
+        [{"subnet": _NODE_PODS_V6, "rangeEnd": _LAST_POD_V6}],
+    ]
     bridge = {
         "type": "bridge",
         "bridge": "cni0",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lab import kubeconfigs, pki
+from lab import kubeconfigs, pki, progress
 from lab.errors import LabError
 from lab.kubectl import Kubectl
 from lab.layout import Layout
@@ -14,6 +14,8 @@ from lab.layout import Layout
 Rule = Mapping[str, Iterable[str]]
 
 ADMIN = "admin"
+# May do as much, and is left out of the audit log: for who looks at all there is, again and again.
+OBSERVER = "observer"
 NAMESPACE_ONLY = "namespace-only"
 
 # What `tow connect` needs in one namespace (docs/rights.md), and to say why a start takes long.
@@ -25,11 +27,17 @@ CONNECT_RULES: tuple[Rule, ...] = (
 )
 
 
-def ensure_admin(layout: Layout) -> None:
-    """Make the user who may do anything."""
-    if not _file(layout, ADMIN).exists():
-        pair = pki.issue(layout, ADMIN, group="system:masters")
-        kubeconfigs.write(layout, _file(layout, ADMIN), ADMIN, pair)
+_RIGHTS_SECONDS = 30.0
+# Of these everybody may create some, about themselves.
+_EVERYBODYS = {"authentication.k8s.io", "authorization.k8s.io"}
+
+
+def ensure_masters(layout: Layout) -> None:
+    """Make the users who may do anything."""
+    for name in (ADMIN, OBSERVER):
+        if not _file(layout, name).exists():
+            pair = pki.issue(layout, name, group="system:masters")
+            kubeconfigs.write(layout, _file(layout, name), name, pair)
 
 
 def kubeconfig(
@@ -40,9 +48,17 @@ def kubeconfig(
     namespace: str = "default",
 ) -> Path:
     """Make a user with a Role of just `rules` (PolicyRule objects) in `namespace`, and return
-    the path of its kubeconfig. Called again, it changes the rules.
+    the path of its kubeconfig once they hold. Called again, it changes the rules.
     """
-    Kubectl(layout).run("apply", "-n", namespace, "-f", "-", stdin=_role(name, rules))
+    rules = list(rules)
+    kubectl = Kubectl(layout)
+    kubectl.run("apply", "-n", namespace, "-f", "-", stdin=_role(name, rules))
+    progress.wait_for(
+        f"the rights of {name}",
+        lambda: _held(kubectl, name, namespace) == _comparable(rules),
+        _RIGHTS_SECONDS,
+        f"See 'uv run lab exec laptop -- kubectl get rolebindings -n {namespace}'.",
+    )
     target = _file(layout, name)
     if not target.exists():
         pair = pki.issue(layout, name)
@@ -60,6 +76,29 @@ def find(layout: Layout, name: str) -> Path:
 
 def _file(layout: Layout, name: str) -> Path:
     return layout.users / f"{name}.yaml"
+
+
+def _held(kubectl: Kubectl, name: str, namespace: str) -> list[str]:
+    """The rules by which the API server judges the user now: it hears of a change a bit later."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    words = ("create", "--raw", path, f"--as={name}", "-f", "-")
+    status = json.loads(kubectl.run(*words, stdin=json.dumps(review)))["status"]
+    return _comparable(
+        rule for rule in status["resourceRules"] if not _EVERYBODYS.issuperset(rule["apiGroups"])
+    )
+
+
+def _comparable(rules: Iterable[Rule]) -> list[str]:
+    """The same text for the same rights, in whatever order they are given."""
+    return sorted(
+        json.dumps({key: sorted(values) for key, values in rule.items()}, sort_keys=True)
+        for rule in rules
+    )
 
 
 def _role(name: str, rules: Iterable[Rule]) -> str:

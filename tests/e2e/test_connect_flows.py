@@ -118,6 +118,7 @@ def read_all(connection):
         ("empty", 80, 4, {errno.ECONNREFUSED}),
         ("empty", 80, 6, {errno.ECONNREFUSED}),
         ("unreachable", 80, 4, {errno.EHOSTUNREACH, errno.ENETUNREACH}),
+        ("unreachable", 80, 6, {errno.EHOSTUNREACH, errno.ENETUNREACH}),
         ("blackhole", 80, 4, {errno.ETIMEDOUT}),
         ("blackhole", 80, 6, {errno.ETIMEDOUT}),
     ],
@@ -130,7 +131,7 @@ def test_connect_says_what_it_says_in_a_pod_each_time(lab, laptop, family, servi
     assert [attempt(laptop, host, port) for _ in range(times)] == [truth] * times
 
 
-@pytest.mark.parametrize("host", ["10.244.0.254", "fd00:10:244::ffff"])
+@pytest.mark.parametrize("host", [settings.NOBODY_V4, settings.NOBODY_V6])
 def test_pods_address_that_nobody_has_is_unreachable(laptop, host):
     """The node learns so after 3 s of asking who has it."""
     answers = [attempt(laptop, host, 80, TWO_SYN_RETRIES) for _ in range(2)]

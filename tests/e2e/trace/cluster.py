@@ -25,7 +25,6 @@ _IGNORED = frozenset(
 )
 # https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-USER_AGENT = "towline-tests-trace"
 
 _TRIES = 20
 _TRY_AGAIN_SECONDS = 0.5
@@ -127,7 +126,7 @@ class Api:
         self._connection.close()
 
     def _get(self, path: str, accept: str) -> tuple[int, bytes]:
-        headers = {"Accept": accept, "User-Agent": USER_AGENT}
+        headers = {"Accept": accept}
         try:
             self._connection.request("GET", path, headers=headers)
             answer = self._connection.getresponse()
