@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,9 +20,19 @@ def until(look: Callable[[], T], seconds: float, what: str) -> T:
     return found
 
 
-def until_equal(look: Callable[[], T], wanted: T, seconds: float) -> None:
-    """Look until there is what is wanted; fail after `seconds`, with what there is instead."""
+def until_at_most(
+    look: Callable[[], Mapping[str, int]], limits: Mapping[str, int], seconds: float
+) -> None:
+    """Look until no figure is larger than its limit; fail after `seconds`, with those that are."""
+
+    def larger() -> dict[str, str]:
+        return {
+            name: f"{number} instead of {limits[name]}"
+            for name, number in look().items()
+            if number > limits[name]
+        }
+
     deadline = time.monotonic() + seconds
-    while (found := look()) != wanted and time.monotonic() < deadline:
+    while (found := larger()) and time.monotonic() < deadline:
         time.sleep(_LOOK_AGAIN_SECONDS)
-    assert found == wanted
+    assert found == {}

@@ -77,6 +77,7 @@ class Connection:
         self._now = _State()
         self._keeper: AgentKeeper | None = None
         self._redirect: Redirect | None = None
+        self._link: Link | None = None
 
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
@@ -91,6 +92,8 @@ class Connection:
             "ranges": [str(net) for net in self._now.ranges],
             "device": self._now.device,
             "agent": self._keeper.pod if self._keeper else "",
+            "streams": self._link.streams if self._link else 0,
+            "tasks": len(asyncio.all_tasks()),
         }
 
     @asynccontextmanager
@@ -105,6 +108,7 @@ class Connection:
             redirect = await stack.enter_async_context(self._open_redirect())
             found = await self._start(client, keeper)
             link = await stack.enter_async_context(Link(keeper.connect, self))
+            self._link = link
             self._tell.progress("Waiting for the agent to answer")
             await link.first(self._options.timeout_seconds)
             await self._lead(redirect, found)

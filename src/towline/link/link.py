@@ -113,6 +113,11 @@ class Link:
         return self._up.is_set()
 
     @property
+    def streams(self) -> int:
+        """How many flows there are, over all transports."""
+        return sum(len(peer.streams) for peer in self._peers)
+
+    @property
     def peer(self) -> Peer:
         """The transport with the fewest streams. Raises LinkLost when there is none."""
         if not self._peers:
