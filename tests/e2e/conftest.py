@@ -17,6 +17,26 @@ from tests.e2e.notrace import Trace
 from tests.e2e.trace.cluster import Api
 
 
+HERE = Path(__file__).parent
+# Tests of the check itself.
+_UNCHECKED = HERE / "test_trace.py"
+_CHECKS = {"no_trace", "no_trace_of_module"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each test here is one of whether it leaves a trace, whatever else it is."""
+    unchecked = {
+        item.nodeid.partition("[")[0]
+        for item in items
+        if item.path.is_relative_to(HERE)
+        and item.path != _UNCHECKED
+        and _CHECKS.isdisjoint(getattr(item, "fixturenames", ()))
+    }
+    if unchecked:
+        names = ", ".join(sorted(unchecked))
+        raise pytest.UsageError(f"without no_trace or no_trace_of_module: {names}")
+
+
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     """The running lab; it stays up afterwards, for the next run."""

@@ -21,6 +21,8 @@ from towline.kube.config import Access, Pem, load_access
 if TYPE_CHECKING:
     from lab.cluster import Lab
 
+pytestmark = pytest.mark.usefixtures("no_trace_of_module")
+
 # Each example runs kubectl a few times, at about 60 ms each.
 EXAMPLES = 40
 
