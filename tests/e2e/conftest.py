@@ -16,7 +16,6 @@ from tests.e2e.laptop import Laptop
 from tests.e2e.notrace import Trace
 from tests.e2e.trace.cluster import Api
 
-
 HERE = Path(__file__).parent
 # Tests of the check itself.
 _UNCHECKED = HERE / "test_trace.py"

@@ -45,6 +45,16 @@ def test_signal_ends_it_in_order(lab, laptop, number, code):
         assert objects.agents(lab) == []
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signal_ends_it_while_it_starts(lab, laptop, number, code):
+    with starting(laptop) as session:
+        session.step(1)
+        session.process.send_signal(number)
+        assert session.end() == code
+        assert session.stderr == ""
+        assert objects.agents(lab) == []
+
+
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ended", "killed"])
 def test_programs_see_the_end_of_their_connections(lab, laptop, no_trace, number, busy):
@@ -92,8 +102,7 @@ def test_reader_of_its_output_that_is_gone_is_no_obstacle(laptop, stream):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     argv = [laptop.tow, "-v", "connect", "--output", "json", GRACE]
     with laptop.start(argv, start_new_session=True, **pipes) as process:
-        while '"ready"' not in process.stdout.readline():
-            pass
+        assert any('"ready"' in line for line in iter(process.stdout.readline, ""))
         logged = threading.Thread(target=process.stderr.read, daemon=True)
         if stream == "stdout":
             logged.start()
@@ -109,8 +118,9 @@ def test_reader_of_its_output_that_is_gone_is_no_obstacle(laptop, stream):
 
 @contextmanager
 def on_a_terminal(laptop, *arguments):
-    """A tow on a terminal of its own, as in a window; gives the window's end of it."""
-    window, terminal = pty.openpty()
+    """A tow on a terminal of its own, as in a window; gives the window's end of it, a file."""
+    descriptor, terminal = pty.openpty()
+    window = os.fdopen(descriptor, "r+b", buffering=0)
 
     def take_terminal():
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -130,14 +140,13 @@ def on_a_terminal(laptop, *arguments):
     finally:
         process.kill()
         process.wait()
-        with suppress(OSError):
-            os.close(window)
+        window.close()
 
 
 def read_until(window, words):
     said = b""
     while words not in said:
-        piece = os.read(window, 4096)
+        piece = window.read(4096)
         assert piece
         said += piece
     return said
@@ -146,7 +155,7 @@ def read_until(window, words):
 def test_ctrl_c_typed_into_its_terminal(laptop):
     with on_a_terminal(laptop, "connect", GRACE) as (process, window):
         read_until(window, b"Connected to lab/default")
-        os.write(window, b"\x03")
+        window.write(b"\x03")
         with suppress(OSError):  # EIO: nobody has the terminal open any more
             assert b"Traceback" not in read_until(window, b"Traceback")
         assert process.wait(END_SECONDS) == 0
@@ -155,7 +164,7 @@ def test_ctrl_c_typed_into_its_terminal(laptop):
 def test_terminal_that_is_closed(lab, laptop):
     with on_a_terminal(laptop, "connect", GRACE) as (process, window):
         read_until(window, b"Connected to lab/default")
-        os.close(window)
+        window.close()
         assert process.wait(END_SECONDS) == 129
         assert objects.agents(lab) == []
 
@@ -163,7 +172,7 @@ def test_terminal_that_is_closed(lab, laptop):
 def test_terminal_that_is_closed_while_it_starts(laptop):
     with on_a_terminal(laptop, "connect", GRACE) as (process, window):
         read_until(window, b"Waiting for")
-        os.close(window)
+        window.close()
         assert process.wait(END_SECONDS) == 129
 
 
@@ -193,6 +202,6 @@ def test_second_ctrl_c_ends_it_on_the_spot(laptop, no_trace):
 
 
 def test_closing_stdin_means_nothing(laptop):
-    with connected(laptop) as session:
-        assert session.process.stdin is None
+    with connected(laptop, stdin=subprocess.PIPE) as session:
+        session.process.stdin.close()
         assert laptop.run("curl", "-sS", "--max-time", "10", "http://web").returncode == 0

@@ -111,7 +111,7 @@ class Session:
         self.process.kill()
         self.process.wait()
         self.drain()
-        for pipe in (self.process.stdout, self.process.stderr):
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe:
                 pipe.close()
 
@@ -154,11 +154,14 @@ class Session:
 
 
 @contextmanager
-def starting(laptop: Laptop, *arguments: str | Path, **environment: str) -> Iterator[Session]:
+def starting(
+    laptop: Laptop, *arguments: str | Path, stdin: int = subprocess.DEVNULL, **environment: str
+) -> Iterator[Session]:
     """A session that has just been started; whatever becomes of it, it does not outlive this."""
     process = laptop.start(
         [laptop.tow, "connect", "--output", "json", GRACE, *arguments],
         env=laptop.environment(**environment),
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -171,9 +174,11 @@ def starting(laptop: Laptop, *arguments: str | Path, **environment: str) -> Iter
 
 
 @contextmanager
-def connected(laptop: Laptop, *arguments: str | Path, **environment: str) -> Iterator[Session]:
+def connected(
+    laptop: Laptop, *arguments: str | Path, stdin: int = subprocess.DEVNULL, **environment: str
+) -> Iterator[Session]:
     """A session that is ready, and ends as Ctrl-C ends it, in order and without complaint."""
-    with starting(laptop, *arguments, **environment) as session:
+    with starting(laptop, *arguments, stdin=stdin, **environment) as session:
         session.ready()
         yield session
         if session.process.poll() is None:
