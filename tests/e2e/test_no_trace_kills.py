@@ -12,7 +12,20 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.tow import END_SECONDS, GRACE_SECONDS, Session, await_program, connected, starting
+from lab.users import CONNECT_RULES
+from tests.e2e import objects
+from tests.e2e.lifetimes import observed
+from tests.e2e.notrace import ABRUPT_SECONDS
+from tests.e2e.tow import (
+    END_SECONDS,
+    GRACE_SECONDS,
+    READY_SECONDS,
+    Session,
+    await_program,
+    connected,
+    starting,
+)
+from tests.e2e.waiting import until
 
 RUNTIME_ERROR = 7  # RedirectError
 # Seconds from the start of the interpreter to some time after a session is ready: one by
@@ -54,10 +67,20 @@ def trace(no_trace):
     return no_trace
 
 
-def assert_ended_well(session: Session, how: Callable[[Session], None], ready: bool) -> None:
+@pytest.fixture(autouse=True)
+def lifetimes(lab, trace):
+    """How long what each session had in the cluster stayed there after its end."""
+    with observed(lab) as seen:
+        yield seen
+        trace.check_cluster()
+    seen.check(GRACE_SECONDS + ABRUPT_SECONDS)
+
+
+def assert_ended_well(session: Session, how: Callable[[Session], None]) -> None:
     """A session that still could has told what happened, and left with the right code."""
     if how is interrupt:
-        assert session.end() == (0 if ready else 130), session.stderr
+        code = session.end()
+        assert code == (0 if is_ready(session) else 130), session.stderr
         assert session.stderr.strip() == ""
     elif how is kill_helper:
         error = session.error()
@@ -69,7 +92,7 @@ def assert_ended_well(session: Session, how: Callable[[Session], None], ready: b
 
 
 @pytest.mark.parametrize("how", [interrupt, *KILLS])
-def test_ended_at_each_step_of_starting(laptop, trace, how):
+def test_ended_at_each_step_of_starting(laptop, trace, lifetimes, how):
     """At each time that it says what it waits for now, and then once when it is ready."""
     steps = []
     while not steps or steps[-1]:
@@ -77,24 +100,26 @@ def test_ended_at_each_step_of_starting(laptop, trace, how):
             steps.append(session.step(len(steps) + 1))
             if how is kill_helper and not session.helpers():
                 continue  # there is none yet at this step, and so nothing to kill
+            lifetimes.ending()
             how(session)
-            assert_ended_well(session, how, ready=is_ready(session))
+            assert_ended_well(session, how)
         with telling(f"{how.__name__} at step {len(steps)}, {steps[-1]!r}"):
             trace.check_laptop()
     assert len(steps) >= 4, "the steps of starting were not seen"
 
 
 @pytest.mark.parametrize("how", [interrupt, kill_session, kill_helper_first])
-def test_ended_at_any_moment_of_starting(laptop, trace, how):
+def test_ended_at_any_moment_of_starting(laptop, trace, lifetimes, how):
     for moment in MOMENTS:
         with starting(laptop) as session:
             await_program(session)
             with pytest.raises(subprocess.TimeoutExpired):
                 session.process.wait(moment)
+            lifetimes.ending()
             how(session)
             with telling(f"{how.__name__} after {moment} s"):
                 if not is_interpreter_interrupted(session):
-                    assert_ended_well(session, how, ready=is_ready(session))
+                    assert_ended_well(session, how)
                 trace.check_laptop()
 
 
@@ -111,6 +136,47 @@ def is_ready(session):
     return any(event["event"] == "ready" for event in session.events)
 
 
+UNPULLABLE = "localhost/towline/nosuch:1"
+FULL = "e2e-full-of-pods"
+
+
+@pytest.fixture(scope="module")
+def patient(lab):
+    """A namespace without room for a pod, and who is not told that, and so waits on."""
+    rules = [rule for rule in CONNECT_RULES if "events" not in rule["resources"]]
+    with (
+        objects.namespace(lab, FULL, objects.quota(FULL, "pods")),
+        objects.user(lab, "patient", rules, FULL) as file,
+    ):
+        yield file
+
+
+STUCK_ENDS = [interrupt, kill_session, kill_session_first]
+
+
+def test_ended_while_the_image_cannot_be_pulled(laptop, lifetimes):
+    for how in STUCK_ENDS:
+        with telling(how.__name__), starting(laptop, "--image", UNPULLABLE) as session:
+            session.told(f"the image {UNPULLABLE}")
+            lifetimes.ending()
+            how(session)
+            assert_ended_well(session, how)
+
+
+def test_ended_while_there_is_no_room_for_a_pod(laptop, patient, lifetimes):
+    for number, how in enumerate(STUCK_ENDS, 1):
+        own = starting(laptop, "-n", FULL, KUBECONFIG=str(patient))
+        with telling(how.__name__), own as session:
+            await_jobs(lifetimes, number)
+            lifetimes.ending()
+            how(session)
+            assert_ended_well(session, how)
+
+
+def await_jobs(lifetimes, number):
+    until(lambda: len(lifetimes.seen) >= number, READY_SECONDS, f"{number} Jobs to have been there")
+
+
 @contextmanager
 def telling(when):
     """Failures say when."""
@@ -120,19 +186,21 @@ def telling(when):
         raise AssertionError(f"{when}: {error}") from None
 
 
-def test_next_session_works_at_once_after_a_kill(laptop):
+def test_next_session_works_at_once_after_a_kill(laptop, lifetimes):
     with starting(laptop) as session:
         session.ready()
+        lifetimes.ending()
         kill_session_first(session)
         session.end()
     with connected(laptop):
         assert laptop.run("curl", "-sS", "--max-time", "10", "http://web").returncode == 0
 
 
-def test_frozen_session_does_not_hold_the_helper_back(laptop):
+def test_frozen_session_does_not_hold_the_helper_back(laptop, lifetimes):
     """A session that is stopped (as by Ctrl-Z) and then killed."""
     with starting(laptop) as session:
         session.ready()
         session.process.send_signal(signal.SIGSTOP)
+        lifetimes.ending()
         kill_session(session)
         assert session.end() == -signal.SIGKILL

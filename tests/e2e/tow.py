@@ -72,6 +72,15 @@ class Session:
         found = self._wait(look, READY_SECONDS, f"step {number} of starting")
         return "" if found["event"] == "ready" else str(found["message"])
 
+    def told(self, words: str, seconds: float = READY_SECONDS) -> str:
+        """Wait until its progress has these words in it; gives what it said."""
+
+        def look() -> str | None:
+            told = (e["message"] for e in self.events if e["event"] == "progress")
+            return next((message for message in told if words in message), None)
+
+        return self._wait(look, seconds, f"progress with '{words}'")
+
     def interrupt(self) -> None:
         """Do as the terminal does on Ctrl-C: every process of its foreground group gets it."""
         os.killpg(self.pid, signal.SIGINT)
