@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import dns.message
 import dns.query
@@ -18,10 +19,13 @@ from tests.e2e import objects
 from tests.e2e.outage import REFUSAL, SILENCE, outage
 from tests.e2e.tow import GRACE_SECONDS, connected
 from tests.e2e.waiting import until
+from towline.cluster.job import AGENT_PORT
 
 BACK_SECONDS = 60
 # A link that is silent for so long is taken to be lost.
 SILENT_SECONDS = 15
+# Kubernetes' controllers pause for up to half a minute when the API server was gone.
+CONTROLLERS_SECONDS = 60
 
 pytestmark = pytest.mark.usefixtures("no_trace")
 
@@ -36,6 +40,13 @@ def assert_comes_back(laptop, session, after):
     session.event("reconnected", after=after, seconds=BACK_SECONDS)
     until(lambda: works(laptop), 10, "flows to work again")
     assert session.process.poll() is None
+
+
+def agent_of(laptop):
+    """The pod that the one session is connected to."""
+    (status,) = json.loads(laptop.run(laptop.tow, "status", "-o", "json").stdout)
+    assert status["state"] == "connected"
+    return status["agent"]
 
 
 def delete(lab, pod):
@@ -76,9 +87,7 @@ def test_lost_agent_is_replaced(lab, laptop, lose):
         lose(lab, pod)
         session.event("reconnecting", after=seen, seconds=BACK_SECONDS)
         assert_comes_back(laptop, session, seen)
-        (status,) = json.loads(laptop.run(laptop.tow, "status", "-o", "json").stdout)
-        assert status["state"] == "connected"
-        assert status["agent"] != pod
+        assert agent_of(laptop) != pod
         until(lambda: len(objects.agents(lab)) == 1, 20, "only the new agent to be left")
 
 
@@ -118,8 +127,19 @@ def test_names_outside_work_while_the_way_to_the_cluster_is_cut(laptop):
         assert_comes_back(laptop, session, 0)
 
 
-def test_api_server_that_starts_anew(lab, laptop):
+def test_way_to_the_cluster_that_is_cut_for_less_than_the_agent_waits(laptop):
+    with connected(laptop, "--grace=60") as session:
+        pod = session.ready()["agent"]
+        seen = len(session.events)
+        with outage(laptop, SILENCE):
+            session.event("reconnecting", after=seen, seconds=SILENT_SECONDS + 10)
+        assert_comes_back(laptop, session, seen)
+        assert agent_of(laptop) == pod
+
+
+def test_api_server_that_starts_anew(lab, laptop, no_trace):
     """The agent outlives that if it waits long enough, and an API server takes a while."""
+    no_trace.cluster_seconds = CONTROLLERS_SECONDS
     with connected(laptop, "--grace=30") as session:
         seen = len(session.events)
         lab.kill_component("kube-apiserver")
@@ -130,16 +150,32 @@ def test_api_server_that_starts_anew(lab, laptop):
         assert_comes_back(laptop, session, seen)
 
 
-def test_frozen_session_goes_on_where_it_was(lab, laptop):
-    """A laptop that sleeps for less than the agent waits."""
-    with connected(laptop, "--grace=60") as session:
-        pod = session.ready()["agent"]
+def test_frozen_session_goes_on_with_its_agent(lab, laptop):
+    """A laptop that sleeps for less than the agent waits, but for longer than the link lasts.
+
+    The agent has given up the link, and with it all connections: programs are told so.
+    """
+    host = objects.addresses_of_service(lab, "sample")[0]
+    with connected(laptop, "--grace=60") as session, laptop.connect_to(host, 7000, 30) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        pod = objects.pod_of_agent(lab, session.ready())["metadata"]
+        (agent,) = objects.processes_of_pod(pod["uid"])
+        seen = len(session.events)
         session.process.send_signal(signal.SIGSTOP)
         until(lambda: is_stopped(session.pid), 5, "the session to be stopped")
+        until(lambda: not has_link(agent), SILENT_SECONDS + 20, "the agent to give up the link")
         session.process.send_signal(signal.SIGCONT)
-        assert works(laptop)
-        (status,) = json.loads(laptop.run(laptop.tow, "status", "-o", "json").stdout)
-        assert status["agent"] == pod
+        with suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+        assert_comes_back(laptop, session, seen)
+        assert agent_of(laptop) == pod["name"]
+
+
+def has_link(agent):
+    """Whether a connection to the agent's port is there (proc(5): state 01 is ESTABLISHED)."""
+    rows = [line.split() for line in Path(f"/proc/{agent}/net/tcp").read_text().splitlines()[1:]]
+    return any(row[1].endswith(f":{AGENT_PORT:04X}") and row[3] == "01" for row in rows)
 
 
 def is_stopped(pid):
