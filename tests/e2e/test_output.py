@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import contextmanager
 
 import pytest
 
@@ -118,6 +119,27 @@ def test_check_tells_of_missing_rights(lab, laptop):
     assert {"rights"} == {problem["name"] for problem in problems}
     assert all(problem["hint"] for problem in problems)
     assert any("jobs" in problem["what"] for problem in problems)
+
+
+@contextmanager
+def route(laptop, network):
+    """A route of the laptop's own meanwhile, as a VPN sets it."""
+    assert laptop.run("ip", "route", "add", network, "dev", "eth0").returncode == 0
+    try:
+        yield
+    finally:
+        laptop.run("ip", "route", "delete", network, "dev", "eth0")
+
+
+def test_check_tells_of_a_route_into_a_range_of_the_cluster(laptop):
+    with route(laptop, "10.96.7.0/24"):
+        done = laptop.run(laptop.tow, "check", "-o", "json")
+    assert done.returncode == 0, "it can be lived with"
+    (finding,) = [f for f in json.loads(done.stdout) if f["name"] == "routes"]
+    assert finding["verdict"] == "warning"
+    for words in ("10.96.7.0/24", "10.96.0.0/16", "eth0"):
+        assert words in finding["what"]
+    assert finding["hint"]
 
 
 def test_check_tells_of_a_cluster_that_does_not_answer(laptop):
