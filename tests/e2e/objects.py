@@ -64,14 +64,18 @@ def serving(lab: Lab, made: Object) -> Iterator[None]:
 
 @contextmanager
 def namespace(lab: Lab, name: str, *objects: Object) -> Iterator[str]:
-    """A namespace with objects in it, complete with what Kubernetes itself puts there."""
+    """A namespace with objects in it, complete with what Kubernetes itself puts there.
+
+    Its quotas hold already.
+    """
 
     def is_complete() -> bool:
         try:
             lab.kubectl("get", "serviceaccount/default", "configmap/kube-root-ca.crt", "-n", name)
         except LabError:
             return False
-        return True
+        quotas = lab.kubectl_json("resourcequotas", "-n", name)["items"]
+        return all("hard" in quota.get("status", {}) for quota in quotas)
 
     head = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     with applied(lab, head, *objects):

@@ -27,6 +27,23 @@ COMPONENTS = (
     "kubelet",
     "world-dns",
 )
+INTERFACES = ("cni0", "kube-ipvs0", "up0")
+SETTINGS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
+TABLES = ("kube-proxy", "lab")
+FOLDERS = (
+    "/etc/cni",
+    "/etc/containerd",
+    "/etc/kubernetes",
+    "/opt/containerd",
+    "/run/containerd",
+    "/run/runc",
+    "/usr/libexec/kubernetes",
+    "/var/lib/cni",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/log/pods",
+)
 
 
 def works(lab) -> bool:
@@ -70,16 +87,20 @@ def leftovers(lab) -> list[str]:
 
 
 def machine() -> dict[str, object]:
-    """What of the machine a lab could change without leaving its name."""
-    settings = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
-    folders = ("/run", "/var/log", "/opt", "/etc", "/var/lib/kubelet", "/usr/libexec")
+    """What the lab's programs make where they are not kept from it, and without the lab's name.
+
+    Anything else on the machine others may change at any time.
+    """
+    tables = subprocess.run(
+        ["nft", "list", "tables"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     return {
-        "interfaces": sorted(name.name for name in Path("/sys/class/net").iterdir()),
+        "interfaces": [name for name in INTERFACES if Path("/sys/class/net", name).exists()],
         "namespaces": sorted(path.name for path in Path("/run/netns").glob("cni-*")),
-        "settings": [Path("/proc/sys", name).read_text() for name in settings],
-        "rules": subprocess.run(["nft", "list", "tables"], capture_output=True, check=True).stdout,
+        "settings": [Path("/proc/sys", name).read_text() for name in SETTINGS],
+        "tables": [table for table in tables if table.split()[-1] in TABLES],
         "folders": {
-            path: sorted(map(str, Path(path).iterdir())) for path in folders if Path(path).is_dir()
+            path: sorted(map(str, Path(path).iterdir())) for path in FOLDERS if Path(path).is_dir()
         },
     }
 

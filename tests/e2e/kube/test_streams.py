@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from towline.kube.access import Right, missing_rights
 from towline.kube.client import Client
 from towline.kube.config import Access, Impersonation
 from towline.kube.errors import Forbidden, Invalid, NotFound
@@ -170,7 +171,10 @@ def is_ready(pod: Object | None) -> bool:
 
 @asynccontextmanager
 async def user_with(client: Client, access: Access, verbs: list[str]) -> AsyncIterator[Client]:
-    """A client of someone who has these verbs on pods/portforward and nothing else."""
+    """A client of someone who has these verbs on pods/portforward and nothing else.
+
+    They hold already: whoever authorizes hears of a new Role a bit later.
+    """
     name = f"streams-{secrets.token_hex(4)}"
     group = "rbac.authorization.k8s.io"
     rules = [{"apiGroups": [""], "resources": ["pods/portforward"], "verbs": verbs}]
@@ -183,7 +187,10 @@ async def user_with(client: Client, access: Access, verbs: list[str]) -> AsyncIt
     try:
         await client.create(ROLE_BINDINGS, binding, namespace=NAMESPACE)
         user = replace(access.user, impersonation=Impersonation(name))
+        rights = [Right(verb, "", "pods", "portforward", NAMESPACE) for verb in verbs]
         async with Client(replace(access, user=user)) as limited:
+            while await missing_rights(limited, rights):
+                await asyncio.sleep(0.05)
             yield limited
     finally:
         await client.delete(ROLES, name, namespace=NAMESPACE)
