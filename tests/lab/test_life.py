@@ -14,8 +14,10 @@ import pytest
 from lab import node, processes
 from lab.errors import LabError
 from lab.layout import Layout, default_name
+from tests.lab.conftest import NAME
 from tests.lab.places import http, service
 
+COMMAND = str(Path(sys.executable).with_name("lab"))
 SETTLE_SECONDS = 20
 COMPONENTS = (
     "containerd",
@@ -112,6 +114,24 @@ def test_up_again_changes_nothing(lab):
     assert lab.status() == before
 
 
+def status_told() -> subprocess.CompletedProcess[str]:
+    """What `lab status` says."""
+    argv = [COMMAND, "--name", NAME, "status"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_status_says_what_runs_and_what_is_dead(lab):
+    done = status_told()
+    told = dict(line.split() for line in done.stdout.splitlines())
+    assert (done.returncode, told) == (0, {n: str(pid) for n, pid in lab.status().items()})
+    lab.kill_component("world-dns")
+    done = status_told()
+    told = dict(line.split() for line in done.stdout.splitlines())
+    assert (done.returncode, told["world-dns"]) == (1, "dead")
+    assert "lab up" in done.stderr
+    lab.up()
+
+
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_up_restarts_a_component_that_was_killed(lab, name):
     before = lab.status()
@@ -169,6 +189,8 @@ def test_what_needs_the_lab_says_when_it_is_down(own_lab):
     own_lab.down()
     with pytest.raises(LabError, match="the lab is down"):
         own_lab.kubeconfig()
+    done = status_told()
+    assert (done.returncode, done.stderr) == (1, f"Lab {NAME} is down.\n")
     done = own_lab.run_in_laptop(["true"])
     assert (done.returncode, done.stderr) == (
         1,
