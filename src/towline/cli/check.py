@@ -10,7 +10,8 @@ import click
 
 from towline.cli.options import cluster_options, output_option
 from towline.cli.output import coloured, print_json
-from towline.features.check import Finding, Verdict, check
+from towline.features.check import check
+from towline.features.findings import Finding, Verdict
 from towline.kube.config import Access, load_access
 
 _MARKS = {

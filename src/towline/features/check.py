@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 from towline.cluster import ranges
 from towline.cluster.job import SELECTOR
 from towline.dns.resolvconf import ResolvConfFile
+from towline.features import findings
+from towline.features.findings import Finding, Verdict, some
 from towline.kube.access import Right, missing_rights
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.kube.errors import ApiError, Forbidden
 from towline.kube.resources import JOBS
 from towline.redirect import conflicts, probes
-
-NSSWITCH = Path("/etc/nsswitch.conf")
-LISTED = 5
-
-
-class Verdict(StrEnum):
-    """What a finding means for `tow connect`."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; `hint` says what to do when it is not ok."""
-
-    name: str
-    verdict: Verdict
-    what: str
-    hint: str = ""
 
 
 def connect_rights(namespace: str) -> list[Right]:
@@ -70,7 +48,7 @@ async def check(access: Access) -> AsyncIterator[Finding]:
     """Look at this machine and at the cluster; one finding after the other, each when known."""
     for probe in await probes.probe_all():
         yield _of_probe(probe)
-    yield _names()
+    yield findings.of_names(ResolvConfFile().current())
     async with Client(access) as client:
         try:
             version = await client.get_raw("/version")
@@ -92,37 +70,6 @@ def _of_probe(probe: probes.Probe) -> Finding:
     else:
         verdict = Verdict.PROBLEM
     return Finding(probe.name, verdict, probe.what, probe.hint)
-
-
-def _names() -> Finding:
-    """Whether this machine's lookups can be led to the session's resolver."""
-    servers = ResolvConfFile().current().nameservers
-    asked = ", ".join(servers)
-    if "resolve" in _hosts_line(NSSWITCH):
-        return Finding(
-            "dns",
-            Verdict.WARNING,
-            "programs ask systemd-resolved directly (nss-resolve), past the nameservers of "
-            f"resolv.conf ({asked}): cluster names will not resolve in them",
-            "Take 'resolve' out of the hosts line of /etc/nsswitch.conf; lookups then go through "
-            "resolv.conf, to systemd-resolved's stub.",
-        )
-    if all("%" in server for server in servers):
-        return Finding(
-            "dns",
-            Verdict.PROBLEM,
-            f"the only nameservers are link-local ({asked}), which cannot be redirected",
-            "Put a nameserver with another address into /etc/resolv.conf.",
-        )
-    return Finding("dns", Verdict.OK, f"lookups go to {asked}, and can be led to the session")
-
-
-def _hosts_line(path: Path) -> list[str]:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return []
-    return next((line.split() for line in lines if line.startswith("hosts:")), [])
 
 
 async def _rights(client: Client, namespace: str) -> AsyncIterator[Finding]:
@@ -161,19 +108,8 @@ async def _rights(client: Client, namespace: str) -> AsyncIterator[Finding]:
 
 
 async def _routes(client: Client) -> Finding:
-    """Whether the cluster's ranges and this machine's own routes stand in each other's way."""
     found = await ranges.discover(client)
-    clashes = conflicts.find(found, conflicts.read_routes())
-    names = ", ".join(map(str, found)) or "unknown"
-    if not clashes:
-        return Finding("routes", Verdict.OK, f"the cluster's ranges ({names}) are free here")
-    return Finding(
-        "routes",
-        Verdict.WARNING,
-        _some(map(str, clashes)),
-        "One of the two is not reachable while connected. If it is the wrong one, change the "
-        "network or VPN that the route belongs to.",
-    )
+    return findings.of_routes(found, conflicts.find(found, conflicts.read_routes()))
 
 
 async def _leftovers(client: Client, namespace: str) -> Finding:
@@ -185,10 +121,4 @@ async def _leftovers(client: Client, namespace: str) -> Finding:
     names = [job["metadata"]["name"] for job in jobs.items]
     if not names:
         return Finding("agents", Verdict.OK, f"no agent runs in {namespace}")
-    return Finding("agents", Verdict.OK, f"running in {namespace}: {_some(names)}")
-
-
-def _some(items: Iterable[str]) -> str:
-    listed = list(items)
-    more = len(listed) - LISTED
-    return "; ".join(listed[:LISTED]) + (f"; and {more} more" if more > 0 else "")
+    return Finding("agents", Verdict.OK, f"running in {namespace}: {some(names)}")

@@ -1,0 +1,109 @@
+"""What on this machine stands in the way of names and ranges: `check` and `connect` tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from towline.cluster.ranges import Network
+from towline.dns.resolvconf import ResolvConf
+from towline.redirect.conflicts import Conflict
+
+NSSWITCH = Path("/etc/nsswitch.conf")
+# Where nss-resolve asks systemd-resolved, past all nameservers; without it, it gives way to `dns`.
+RESOLVED_SOCKET = Path("/run/systemd/resolve/io.systemd.Resolve")
+LISTED = 5
+
+
+class Verdict(StrEnum):
+    """What a finding means for `tow connect`."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `hint` says what to do when it is not ok."""
+
+    name: str
+    verdict: Verdict
+    what: str
+    hint: str = ""
+
+
+def of_names(
+    conf: ResolvConf, *, nsswitch: Path = NSSWITCH, resolved_socket: Path = RESOLVED_SOCKET
+) -> Finding:
+    """Whether this machine's lookups can be led to the session's resolver."""
+    asked = ", ".join(conf.nameservers)
+    if resolved_socket.exists() and "resolve" in _asked_before_dns(nsswitch):
+        return Finding(
+            "dns",
+            Verdict.PROBLEM,
+            "programs ask systemd-resolved directly (nss-resolve), past the nameservers of "
+            f"resolv.conf ({asked}): cluster names do not resolve in them",
+            "Take 'resolve' out of the hosts line of /etc/nsswitch.conf; lookups then go through "
+            "resolv.conf, to systemd-resolved's stub.",
+        )
+    # The first is asked, and the others only when it is silent.
+    first = conf.nameservers if conf.rotate else conf.nameservers[:1]
+    if any(map(is_link_local, first)):
+        return Finding(
+            "dns",
+            Verdict.PROBLEM,
+            f"the nameserver that is asked first is link-local (of {asked}), and lookups to it "
+            "cannot be redirected: cluster names do not resolve",
+            "Put a nameserver with another address first in /etc/resolv.conf.",
+        )
+    return Finding("dns", Verdict.OK, f"lookups go to {asked}, and can be led to the session")
+
+
+def is_link_local(server: str) -> bool:
+    """Whether a nameserver has a zone: what is sent to one cannot be told apart by its address."""
+    return "%" in server
+
+
+def of_routes(found: Iterable[Network], clashes: Iterable[Conflict]) -> Finding:
+    """Whether the cluster's ranges and this machine's own routes stand in each other's way."""
+    names = ", ".join(map(str, found)) or "unknown"
+    told = some(map(str, clashes))
+    if not told:
+        return Finding("routes", Verdict.OK, f"the cluster's ranges ({names}) are free here")
+    return Finding(
+        "routes",
+        Verdict.WARNING,
+        told,
+        "One of the two is not reachable while connected. If it is the wrong one, change the "
+        "network or VPN that the route belongs to.",
+    )
+
+
+def of_unusable(unusable: Iterable[Network]) -> Finding:
+    """Of ranges of the cluster that cannot be led away from this machine."""
+    return Finding(
+        "routes",
+        Verdict.WARNING,
+        f"no cluster can have these ranges, which it says are its own: {some(map(str, unusable))}",
+        "Addresses in them are not reachable; all else is.",
+    )
+
+
+def some(items: Iterable[str]) -> str:
+    """List a few, and how many more there are."""
+    listed = list(items)
+    more = len(listed) - LISTED
+    return "; ".join(listed[:LISTED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _asked_before_dns(nsswitch: Path) -> list[str]:
+    """The sources of host names that come before `dns`, actions between them included."""
+    try:
+        lines = nsswitch.read_text().splitlines()
+    except OSError:
+        return []
+    sources = next((line.split()[1:] for line in lines if line.startswith("hosts:")), [])
+    return sources[: sources.index("dns")] if "dns" in sources else sources
