@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import subprocess
+from ipaddress import ip_address
 
 import pytest
 
 from tests.netns import machine, ordinary
 from towline.redirect import conflicts, probes
+from towline.redirect.rtnetlink import Rtnetlink
 
 pytestmark = pytest.mark.usefixtures("traceless")
 
@@ -56,3 +58,29 @@ def test_routes_of_this_machine_are_read_without_those_of_sessions():
     machine.run("ip tuntap del tow0 mode tun; ip route flush table 77")
     machine.run("ip route del 10.8.0.0/16; ip -6 route del fd08::/32")
     machine.run("ip route del blackhole 10.9.0.0/16; ip route del default")
+
+
+@pytest.mark.parametrize(
+    ("address", "is_near"),
+    [
+        ("192.0.2.7", True),  # this machine's
+        ("192.0.2.8", True),  # next to it
+        ("fd99::7", True),
+        ("fd99::8", True),
+        ("198.51.100.1", False),  # behind a router
+        ("10.8.0.1", False),  # behind a VPN's device
+        ("10.9.0.1", False),  # nowhere
+        ("fd98::1", False),
+        ("203.0.113.1", False),  # by the default route
+    ],
+)
+def test_neighbours_are_told_from_what_lies_behind_a_route(address, is_near):
+    machine.run("ip link add wire type veth peer far; ip link set wire up; ip link set far up")
+    machine.run("ip address add 192.0.2.7/24 dev wire; ip address add fd99::7/64 dev wire nodad")
+    machine.run("ip route add 198.51.100.0/24 via 192.0.2.1; ip route add 10.8.0.0/16 dev wire")
+    machine.run("ip route add blackhole 10.9.0.0/16; ip route add default dev wire")
+    machine.run("ip -6 route add fd98::/64 via fd99::1")
+    with Rtnetlink() as kernel:
+        found = kernel.is_near(ip_address(address))
+    machine.run("ip link del wire; ip route del blackhole 10.9.0.0/16")
+    assert found == is_near

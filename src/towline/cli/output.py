@@ -94,9 +94,12 @@ class TextNarrator:
         self._last = time.monotonic()
 
     def event(self, name: str, message: str, **data: Any) -> None:
-        """Print the message; the data is for machines."""
+        """Print the message, a note on stderr; the data is for machines."""
         self.close()
-        self._write(sys.stdout, message)
+        if name == "note":
+            self._write(sys.stderr, f"note:  {message}")
+        else:
+            self._write(sys.stdout, message)
 
     def close(self) -> None:
         """Take the living line away."""

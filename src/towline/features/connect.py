@@ -6,36 +6,31 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from ipaddress import ip_address, ip_network
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from ipaddress import ip_address
+from typing import Any, NamedTuple, Protocol
 
 from towline.cluster import ranges
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
 from towline.cluster.ranges import Address, Network
-from towline.dns.policy import ClusterNames, Policy
-from towline.dns.resolvconf import ResolvConfFile
-from towline.dns.resolver import Resolver
-from towline.dns.upstream import Upstream
+from towline.dns.policy import ClusterNames
 from towline.errors import RedirectError
+from towline.features import findings
 from towline.features.dialer import Dialer
+from towline.features.findings import Finding
+from towline.features.leads import Leads, addresses_of, hosts_of, leadable
+from towline.features.names import Names, Nameservers
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
 from towline.redirect import conflicts
+from towline.redirect.conflicts import Route
 from towline.redirect.control import Redirect
 from towline.redirect.intercept import Intercept
-from towline.relay.request import request
-from towline.wire.frames import Kind
-
-RESOLVE_SECONDS = 6.0
-# A lookup waits so long for a link that is coming back, which is less than programs wait for it.
-PATIENCE_SECONDS = 3.0
 
 
 class Narrator(Protocol):
@@ -60,11 +55,18 @@ class ConnectOptions:
 @dataclass(slots=True)
 class _State:
     state: str = "starting"
-    ranges: list[Network] = field(default_factory=list)
     device: str = ""
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
+
+
+class _Found(NamedTuple):
+    """What is known at the start: the cluster's ranges, where the link goes, our own routes."""
+
+    ranges: list[Network]
+    own: list[Address]
+    routes: list[Route]
 
 
 class Connection:
@@ -78,6 +80,7 @@ class Connection:
         self._keeper: AgentKeeper | None = None
         self._redirect: Redirect | None = None
         self._link: Link | None = None
+        self._leads: Leads | None = None
 
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
@@ -89,7 +92,7 @@ class Connection:
             "server": self._access.server,
             "since": self._now.since,
             "seconds": round(self._now.seconds, 3),
-            "ranges": [str(net) for net in self._now.ranges],
+            "ranges": [str(net) for net in self._leads.ranges] if self._leads else [],
             "device": self._now.device,
             "agent": self._keeper.pod if self._keeper else "",
             "streams": self._link.streams if self._link else 0,
@@ -106,18 +109,21 @@ class Connection:
             client = await stack.enter_async_context(Client(self._access))
             keeper = await stack.enter_async_context(self._new_keeper(client))
             redirect = await stack.enter_async_context(self._open_redirect())
+            nameservers = Nameservers()
             found = await self._start(client, keeper)
+            self._leads = leads = Leads(redirect, [*found.own, *nameservers.all()])
             link = await stack.enter_async_context(Link(keeper.connect, self))
             self._link = link
             self._tell.progress("Waiting for the agent to answer")
             await link.first(self._options.timeout_seconds)
-            await self._lead(redirect, found)
+            await self._lead(leads, found)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             dialer = Dialer(link, redirect, group)
             await stack.enter_async_context(
                 Intercept.open(redirect, group, dialer.dial, dialer.accept)
             )
-            await self._serve_names(stack, link, redirect)
+            names = Names(link, redirect, leads, nameservers, self._note)
+            await stack.enter_async_context(names.serve(self._cluster_names(link)))
             group.create_task(keeper.settle(), name="settle")
             self._now.state = "connected"
             self._now.seconds = time.monotonic() - self._now.began
@@ -180,64 +186,41 @@ class Connection:
         )
         return self._keeper
 
-    async def _start(self, client: Client, keeper: AgentKeeper) -> list[Network]:
-        """Start the agent, and meanwhile find the cluster's ranges."""
+    async def _start(self, client: Client, keeper: AgentKeeper) -> _Found:
+        """Start the agent, and meanwhile look at the cluster and at this machine."""
         async with asyncio.TaskGroup() as group:
             group.create_task(keeper.start())
-            found = group.create_task(ranges.discover(client))
-            own = group.create_task(_addresses_of(self._access.server))
-        return conflicts.without(found.result(), own.result())
+            networks = group.create_task(ranges.discover(client))
+            own = group.create_task(addresses_of(self._access))
+            routes = group.create_task(_routes())
+        return _Found(networks.result(), own.result(), routes.result())
 
-    async def _lead(self, redirect: Redirect, networks: Iterable[Network]) -> None:
-        await redirect.add_routes(networks)
-        self._now.ranges = ranges.merge([*self._now.ranges, *networks])
+    async def _lead(self, leads: Leads, found: _Found) -> None:
+        """Lead the cluster's ranges here, and tell of those that stay unreachable."""
+        usable = [network for network in found.ranges if leadable(network)]
+        await leads.add(usable)
+        if len(usable) < len(found.ranges):
+            self._note(findings.of_unusable(set(found.ranges).difference(usable)))
+        hidden = [each for each in conflicts.find(usable, found.routes) if not each.cluster_wins]
+        if hidden:
+            self._note(findings.of_routes(usable, hidden))
 
-    async def _serve_names(self, stack: AsyncExitStack, link: Link, redirect: Redirect) -> None:
-        """Start the resolver and lead this machine's lookups to it."""
-        conf = ResolvConfFile()
-        host = urlsplit(self._access.server).hostname or ""
-        names = ClusterNames.of_pod(
+    def _cluster_names(self, link: Link) -> ClusterNames:
+        return ClusterNames.of_pod(
             str(link.agent.get("resolv_conf", "")),
             self._access.namespace,
-            [] if _is_address(host) else [host],
+            [host for host in hosts_of(self._access) if not _is_address(host)],
         )
-        policy = Policy(names, in_ranges=self._is_ours, laptop_search=lambda: conf.current().search)
 
-        async def ask_cluster(message: bytes) -> bytes:
-            await link.ready(PATIENCE_SECONDS)
-            return await request(link.peer, Kind.RESOLVE, message, RESOLVE_SECONDS)
-
-        async def lead_new(addresses: Iterable[Address]) -> None:
-            await self._lead(redirect, [ip_network(a) for a in addresses if not self._is_ours(a)])
-
-        async def marked_socket(family: int, kind: int) -> socket.socket:
-            return await redirect.upstream_socket(
-                socket.AddressFamily(family), socket.SocketKind(kind)
-            )
-
-        upstream = Upstream(conf.current, factory=marked_socket)
-        resolver = await stack.enter_async_context(
-            Resolver(
-                ask_cluster=ask_cluster,
-                ask_upstream=upstream.ask,
-                policy=policy,
-                on_answer=lead_new,
-            )
-        )
-        servers = [ip_address(text) for text in conf.current().nameservers if "%" not in text]
-        await redirect.capture_dns(servers, resolver.port)
-
-    def _is_ours(self, address: Address) -> bool:
-        return any(address in net for net in self._now.ranges if net.version == address.version)
+    def _note(self, finding: Finding) -> None:
+        text = f"{finding.what}. {finding.hint}"
+        self._tell.event("note", text, what=finding.what, hint=finding.hint)
 
 
-async def _addresses_of(server: str) -> list[Address]:
-    """Where the API server is reached: these addresses must keep their own way."""
-    parts = urlsplit(server)
-    loop = asyncio.get_running_loop()
-    with suppress(OSError):
-        found = await loop.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
-        return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+async def _routes() -> list[Route]:
+    """This machine's routes, for what there is to say of them; without `ip` there is nothing."""
+    with suppress(RedirectError):
+        return await asyncio.to_thread(conflicts.read_routes)
     return []
 
 

@@ -30,6 +30,16 @@ def nested(kind: int, *attributes: bytes) -> bytes:
     return attribute(kind | _NESTED, b"".join(attributes))
 
 
+def attribute_kinds(data: bytes) -> set[int]:
+    """List the kinds of the attributes that there are in a message's rest."""
+    kinds = set()
+    while len(data) >= 4:
+        size, kind = struct.unpack_from("=HH", data)
+        kinds.add(kind)
+        data = data[max(4, size + -size % 4) :]
+    return kinds
+
+
 def raise_error(reply: bytes) -> None:
     """Raise OSError with the kernel's errno if a reply says one; an acknowledgement has 0."""
     while len(reply) >= HEADER_BYTES:

@@ -27,8 +27,11 @@ _IFF_UP, _IFF_MULTICAST = 0x1, 0x1000
 _IFLA_MTU, _IFLA_TXQLEN = 4, 13
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _IFA_F_NODAD = 0x02
-_RTA_DST, _RTA_OIF, _RTA_PRIORITY = 1, 4, 6
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
+_RTMSG_BYTES = 12
 _TABLE_MAIN, _PROTO_STATIC, _TYPE_UNICAST = 254, 4, 1
+# Who makes the route to an interface's own network: the kernel, or a router's advertisement.
+_PROTO_KERNEL, _PROTO_RA = 2, 9
 _SCOPE_GLOBAL, _SCOPE_LINK = 0, 253
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -83,17 +86,33 @@ class Rtnetlink:
 
     def matching_prefix(self, address: IPAddress) -> int | None:
         """Give the prefix length of the route that an address falls under; None without any."""
-        length = address.max_prefixlen
-        head = struct.pack(
-            "=BBBBBBBBI", _FAMILY[address.version], length, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH
-        )
         try:
-            reply = self._request(_RTM_GETROUTE, 0, head + attribute(_RTA_DST, address.packed))
+            return self._route_of(address)[1]
         except OSError as error:
             if error.errno in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
                 return None
             raise
-        return reply[netlink.HEADER_BYTES + 1]
+
+    def is_near(self, address: IPAddress) -> bool:
+        """Whether an address is this machine's, or in a network that this machine is part of."""
+        try:
+            route = self._route_of(address)
+        except OSError:  # there is none, or it leads nowhere
+            return False
+        protocol, kind = route[5], route[7]
+        if kind != _TYPE_UNICAST:
+            return True
+        has_gateway = _RTA_GATEWAY in netlink.attribute_kinds(route[_RTMSG_BYTES:])
+        return protocol in {_PROTO_KERNEL, _PROTO_RA} and not has_gateway
+
+    def _route_of(self, address: IPAddress) -> bytes:
+        """Give the route that an address falls under, from its `struct rtmsg` on."""
+        length = address.max_prefixlen
+        head = struct.pack(
+            "=BBBBBBBBI", _FAMILY[address.version], length, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH
+        )
+        reply = self._request(_RTM_GETROUTE, 0, head + attribute(_RTA_DST, address.packed))
+        return reply[netlink.HEADER_BYTES :]
 
     def _request(self, kind: int, flags: int, body: bytes) -> bytes:
         """Send a request and give its reply: an acknowledgement, or what was asked for."""

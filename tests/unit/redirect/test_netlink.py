@@ -54,3 +54,14 @@ def test_raise_error_of_any_bytes_ends(data):
         netlink.raise_error(data + bytes(4))
     except OSError:
         return
+
+
+@given(st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=9)), max_size=6))
+def test_kinds_of_attributes_are_listed(attributes):
+    data = b"".join(netlink.attribute(*each) for each in attributes)
+    assert netlink.attribute_kinds(data) == {kind for kind, _ in attributes}
+
+
+@given(st.binary(max_size=80))
+def test_attribute_kinds_of_any_bytes_ends(data):
+    netlink.attribute_kinds(data)
