@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+# Of a pod, unless its cluster sets less so that names outside cost less.
+_USUAL_NDOTS = 5
+
 DEFAULT_DOMAIN = Name.of("cluster.local")
 
 _SVC = Name.of("svc")
@@ -44,7 +47,7 @@ class ClusterNames:
 
     domain: Name
     search: tuple[Name, ...]
-    ndots: int = 5
+    ndots: int = _USUAL_NDOTS
     outside: tuple[Name, ...] = ()
 
     @classmethod
@@ -77,14 +80,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to ask for one question: the candidates in order, and upstream after them or not.
+    """What to ask for one question: the candidates in order, upstream or not, then `late` ones.
 
-    `shared` tells of a name with candidates that may as well be one of the world outside: then
-    a positive answer of upstream is believed also while the cluster cannot be asked.
+    The first who knows the name answers. `shared` tells of a name that is most likely one of
+    the world outside: a cluster that has fallen silent is not waited for.
     """
 
     candidates: tuple[Candidate, ...] = ()
     upstream: bool = True
+    late: tuple[Candidate, ...] = ()
     shared: bool = False
 
 
@@ -113,40 +117,49 @@ class Policy:
             return UPSTREAM
         if name.is_under(self._names.domain):
             return Plan((Candidate(name),), upstream=False)
-        if any(name.is_under(outside) for outside in self._names.outside):
+        forms = tuple(self._forms(name))
+        if any(form.is_under(outside) for form in forms for outside in self._names.outside):
             return UPSTREAM
         address = reverse_address(name)
         if address is not None and self._in_ranges(address):
             return Plan((Candidate(name),), upstream=False)
         if name.last() in _NEVER_CLUSTER:
             return UPSTREAM
-        return self._search_plan(name)
+        return self._search_plan(name, forms)
 
-    def _search_plan(self, name: Name) -> Plan:
-        forms = tuple(self._forms(name))
+    def _search_plan(self, name: Name, forms: tuple[Name, ...]) -> Plan:
+        """Plan for a name that is not known to be the cluster's, nor to be none of it.
+
+        What upstream has under the very name that was asked goes before what a shorter form of
+        it means in the cluster, and, for a name that a pod would ask for as it is, before what
+        its search list makes of it.
+        """
         full = next((form for form in forms if form.is_under(self._names.domain)), None)
         if full is not None:
             return Plan((Candidate(full),), upstream=False)
-        candidates = dict.fromkeys(c for form in forms for c in self._candidates(form))
-        if not candidates:
-            return UPSTREAM
+        own = tuple(self._candidates(name))
+        shorter = dict.fromkeys(c for form in forms[1:] for c in self._candidates(form))
+        late = tuple(candidate for candidate in shorter if candidate not in own)
         ours = len(name.labels) > 1 and name.last() in _SUBDOMAINS
-        return Plan(tuple(candidates), upstream=not ours, shared=len(name.labels) > 1)
+        if not ours and len(name.labels) > self._names.ndots:
+            own, late = (), (*late, *own)
+        if not own and not late:
+            return UPSTREAM
+        return Plan(own, upstream=not ours, late=late, shared=len(name.labels) > 1)
 
     def _forms(self, name: Name) -> Iterator[Name]:
-        """Yield what the user may have typed, the laptop's own search list having been added."""
+        """Yield a name, and what was typed if the laptop's own search list was added to it."""
+        yield name
         for suffix in self._laptop_search():
             if name.is_under(suffix) and name != suffix:
                 yield name.without(suffix)
-        yield name
 
     def _candidates(self, form: Name) -> Iterator[Candidate]:
         last = form.last()
         if last in _NEVER_CLUSTER:
             return
-        # With so many dots a pod asks for the name itself first; only what ends in `svc` or
-        # `pod` is then sure to be found nowhere else.
-        if len(form.labels) > self._names.ndots and last not in _SUBDOMAINS:
+        # Longer names are the world's, unless they end in what is found nowhere else.
+        if len(form.labels) > max(self._names.ndots, _USUAL_NDOTS) and last not in _SUBDOMAINS:
             return
         for suffix in self._names.search:
             try:

@@ -16,6 +16,7 @@ from towline.dns.policy import IPAddress, Plan, Policy, addresses
 from towline.dns.search import TIMEOUT_SECONDS, AskCluster, ClusterSearch, Outcome
 from towline.dns.server import Listeners, Server, bind_loopback
 from towline.dns.verdicts import Verdicts
+from towline.errors import TowlineError
 from towline.wire.dns import (
     MAX_MESSAGE_BYTES,
     QR,
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 logger = logging.getLogger(__name__)
+
+# How long an answer of the cluster to a shorter name than was asked for waits for upstream's
+# word on the name itself: longer than most take, and less than programs wait.
+HEED_SECONDS = 2.0
 
 # The largest UDP payload on IPv4: 65535 less the headers.
 _MAX_DATAGRAM_BYTES = 65507
@@ -62,7 +67,7 @@ class Resolver:
     ) -> None:
         """`cluster_timeout`, seconds, is for all that one query needs of the cluster.
 
-        It bounds `on_answer` too. If that raises, the answer is not handed out.
+        It bounds `on_answer` too. If that takes longer, the answer is not handed out.
         """
         self._ask_upstream = ask_upstream
         self._policy = policy
@@ -122,8 +127,11 @@ class Resolver:
             return None if malformed is None else malformed.encode()
         try:
             reply = await self._reply(query, data, tcp)
-        except Exception:
-            logger.exception("a query could not be answered")
+        except TimeoutError:
+            logger.debug("its addresses could not be announced in time")
+            reply = None
+        except Exception as error:  # the client is to hear of it, and the others to go on
+            logger.info("a query could not be answered: %r", error, exc_info=True)
             reply = None
         return servfail(query).encode() if reply is None else reply
 
@@ -131,7 +139,7 @@ class Resolver:
         if query.opcode != 0 or len(query.questions) != 1:
             return await self._from_upstream(data, tcp)
         plan = self._policy.plan(query.questions[0])
-        if not plan.candidates:
+        if not plan.candidates and not plan.late:
             return await self._from_upstream(data, tcp)
         return await self._from_both(query, data, plan, tcp)
 
@@ -144,20 +152,54 @@ class Resolver:
 
     async def _from_both(self, query: Message, data: bytes, plan: Plan, tcp: bool) -> bytes | None:
         """Ask the cluster, and upstream at the same time while it is open whose the name is."""
-        expected = self._search.may_exist(plan)
-        upstream = None
-        if plan.upstream and expected is None:
+        expected = self._search.may_exist(plan.candidates)
+        upstream = late = None
+        if plan.upstream and (expected is None or (plan.late and not expected)):
             upstream = self._spawn(self._from_upstream(data, tcp))
+            late = self._spawn(self._search_late(query, plan)) if plan.late else None
         try:
-            outcome = await self._search.find(query, plan)
-            open_question = outcome.silent and plan.shared and not expected
-            if outcome.found or not plan.upstream or (outcome.silent and not open_question):
+            is_open = plan.upstream and not expected
+            outcome = await self._search.find(query, plan.candidates, brief=is_open)
+            if outcome.found or not plan.upstream or (outcome.silent and not is_open):
                 return await self._from_cluster(query, outcome, tcp)
-            reply = await (upstream or self._from_upstream(data, tcp))
-            return reply if not open_question or _is_positive(reply) else None
+            upstream = upstream or self._spawn(self._from_upstream(data, tcp))
+            late = late or self._spawn(self._search_late(query, plan))
+            return await self._from_outside(query, plan, outcome, upstream, late, tcp)
         finally:
-            if upstream is not None:
-                upstream.cancel()
+            for task in (upstream, late):
+                if task is not None:
+                    task.cancel()
+
+    async def _from_outside(
+        self,
+        query: Message,
+        plan: Plan,
+        outcome: Outcome,
+        upstream: asyncio.Task[bytes | None],
+        late: asyncio.Task[Outcome],
+        tcp: bool,
+    ) -> bytes | None:
+        """Take upstream's answer, else a late candidate's; a denial only when all have spoken."""
+        if plan.late:
+            await asyncio.wait({upstream}, timeout=HEED_SECONDS)
+            if not upstream.done() and (await late).found:
+                return await self._from_cluster(query, late.result(), tcp)
+        reply = await upstream
+        if _is_positive(reply):
+            return reply
+        if outcome.silent and not plan.shared:
+            outcome = await self._search.find(query, plan.candidates)
+        for found in (outcome, await late):
+            if found.found:
+                return await self._from_cluster(query, found, tcp)
+        return None if outcome.silent or late.result().silent else reply
+
+    async def _search_late(self, query: Message, plan: Plan) -> Outcome:
+        try:
+            return await self._search.find(query, plan.late, brief=True)
+        except Exception as error:  # it is a task: who awaits it must get an outcome
+            logger.info("late names could not be looked for: %r", error, exc_info=True)
+            return Outcome(silent=True)
 
     async def _from_cluster(self, query: Message, outcome: Outcome, tcp: bool) -> bytes | None:
         if outcome.silent and outcome.reply is None:
@@ -166,14 +208,21 @@ class Resolver:
             return nxdomain(query).encode()
         found = addresses(outcome.reply.message)
         if found:
-            async with asyncio.timeout(self._timeout):
-                await self._on_answer(found)
+            await self._announce(found)
         limit = MAX_MESSAGE_BYTES if tcp else min(query.udp_limit, _MAX_DATAGRAM_BYTES)
         asked, name = query.questions[0].name, outcome.candidate.name
         if asked == name and len(outcome.reply.data) <= limit:
             return query.id.to_bytes(2, "big") + outcome.reply.data[2:]
         message = outcome.reply.message.renamed(name, asked)
         return replace(message, id=query.id).encode(limit)
+
+    async def _announce(self, found: Iterable[IPAddress]) -> None:
+        """Tell of addresses; the name has them also when they cannot be reached."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._on_answer(found)
+        except TowlineError as error:
+            logger.debug("addresses in an answer lead nowhere: %s", error)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = self._group.create_task(work)

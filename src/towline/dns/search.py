@@ -1,4 +1,4 @@
-"""Asks the cluster a plan's candidates: in parallel, each question once, the first name winning."""
+"""Asks the cluster for candidates: in parallel, each question once, the first name winning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from towline.relay.dnsclient import answers
 from towline.wire.dns import Message, Name, Rcode, Type, negative_ttl, query
 
 if TYPE_CHECKING:
-    from towline.dns.policy import Candidate, Plan
+    from collections.abc import Sequence
+
+    from towline.dns.policy import Candidate
     from towline.dns.verdicts import Verdicts
 
 logger = logging.getLogger(__name__)
@@ -26,8 +28,8 @@ Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 # A stub resolver gives up a try after 5 s; it must hear of a failure before.
 TIMEOUT_SECONDS = 4.0
 
-# How long a name that is most likely one of the world outside waits for a cluster that has
-# fallen silent: while the link is being made anew, the rest of the world must not stand still.
+# How long a name that may be one of the world outside waits for a cluster that has fallen
+# silent: while the link is being made anew, the rest of the world must not stand still.
 BRIEF_SECONDS = 0.5
 
 # How long the cluster's word on a gate holds, both ways. CoreDNS caches denials as long.
@@ -78,29 +80,33 @@ class ClusterSearch:
         self._is_answering = True
         self._asking: dict[bytes, asyncio.Task[Reply | None]] = {}
 
-    def may_exist(self, plan: Plan) -> bool | None:
+    def may_exist(self, candidates: Sequence[Candidate]) -> bool | None:
         """Tell whether a candidate may exist: None if the cluster has not said yet or long ago.
 
         A candidate that was there when last heard of is taken to be there still.
         """
-        verdicts = [self._standing(candidate) for candidate in plan.candidates]
+        verdicts = [self._standing(candidate) for candidate in candidates]
         if any(verdicts):
             return True
         return None if None in verdicts else False
 
-    async def find(self, message: Message, plan: Plan) -> Outcome:
-        """Ask for a plan's candidates and return the first, in their order, that exists."""
-        candidates = [c for c in plan.candidates if not self._is_ruled_out(c)]
+    async def find(
+        self, message: Message, candidates: Sequence[Candidate], *, brief: bool = False
+    ) -> Outcome:
+        """Ask for candidates and return the first, in their order, that exists.
+
+        `brief` means not to wait for a cluster that has fallen silent.
+        """
+        seconds = self._timeout
+        if brief and not self._is_answering:
+            seconds = min(BRIEF_SECONDS, seconds)
         try:
-            async with asyncio.timeout(self._patience(plan)):
-                return await self._first(message, candidates)
+            async with asyncio.timeout(seconds):
+                return await self._first(
+                    message, [c for c in candidates if not self._is_ruled_out(c)]
+                )
         except TimeoutError:
             return Outcome(silent=True)
-
-    def _patience(self, plan: Plan) -> float:
-        if self._is_answering or not plan.shared or self.may_exist(plan):
-            return self._timeout
-        return min(BRIEF_SECONDS, self._timeout)
 
     async def _first(self, message: Message, candidates: list[Candidate]) -> Outcome:
         if len(candidates) == 1:

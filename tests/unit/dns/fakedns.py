@@ -153,14 +153,22 @@ class Clock:
 class Setting:
     """A resolver with a cluster, an upstream and a clock of its own, and what it announced."""
 
-    def __init__(self, *, laptop_search=(), outside=(), cluster_timeout=2.0, **callbacks):
+    def __init__(
+        self,
+        *,
+        laptop_search=(),
+        outside=(),
+        conf=POD_RESOLV_CONF,
+        cluster_timeout=2.0,
+        **callbacks,
+    ):
         """`callbacks` replace `ask_cluster`, `ask_upstream` or `on_answer` of this setting."""
         self.cluster = FakeCluster()
         self.upstream = FakeUpstream("example.com A 192.0.2.1\ndb.corp.example A 192.0.2.2")
         self.clock = Clock()
         self.announced = []
         ranges = [ipaddress.ip_network(text) for text in ("10.96.0.0/16", "fd00:96::/64")]
-        names = ClusterNames.of_pod(POD_RESOLV_CONF, "default", outside)
+        names = ClusterNames.of_pod(conf, "default", outside)
         search = tuple(Name.of(text) for text in laptop_search)
         own = {
             "ask_cluster": self.cluster.answer,

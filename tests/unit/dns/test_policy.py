@@ -112,11 +112,39 @@ def test_excluded_names_go_upstream_with_all_below():
     assert plan("example", outside=["corp.example"]) != UPSTREAM
 
 
-def test_laptop_suffix_is_taken_off_first():
-    assert asked("web.corp.example", laptop_search=["corp.example"])[:3] == asked("web")
-    assert asked("web.other.corp.example", laptop_search=["corp.example"])[:3] == asked("web.other")
-    assert plan("web.corp.example", laptop_search=["corp.example"]).shared
-    assert plan("web.corp.example", laptop_search=["corp.example"]).upstream
+def late(name, **options):
+    return [str(candidate.name) for candidate in plan(name, **options).late]
+
+
+@pytest.mark.parametrize("name", ["web", "web.other"])
+def test_what_a_name_is_without_the_laptops_suffix_comes_after_upstream(name):
+    found = plan(f"{name}.corp.example", laptop_search=["corp.example"])
+
+    assert late(f"{name}.corp.example", laptop_search=["corp.example"]) == asked(name)
+    assert asked(f"{name}.corp.example", laptop_search=["corp.example"]) == asked(
+        f"{name}.corp.example"
+    )
+    assert found.upstream
+    assert found.shared
+
+
+@pytest.mark.parametrize("ndots", [1, 2])
+def test_name_that_a_pod_asks_for_as_it_is_is_the_clusters_after_upstream(ndots):
+    conf = POD_RESOLV_CONF.replace("ndots:5", f"ndots:{ndots}")
+    found = plan("db-0.db.other-ns", conf=conf)
+
+    assert found.candidates == ()
+    assert found.late == plan("db-0.db.other-ns").candidates
+    assert found.upstream
+    assert plan("web", conf=conf) == plan("web")
+    assert plan("web.other.svc", conf=conf) == plan("web.other.svc")
+
+
+def test_excluded_host_is_left_out_with_the_laptops_suffix_too():
+    options = {"outside": ["proxy"], "laptop_search": ["corp.example"]}
+
+    assert plan("proxy", **options) == UPSTREAM
+    assert plan("proxy.corp.example", **options) == UPSTREAM
 
 
 def test_laptop_suffix_alone_is_a_name_like_any_other():

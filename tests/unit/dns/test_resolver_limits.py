@@ -52,12 +52,39 @@ async def test_answer_is_not_truncated_when_the_client_has_room():
         assert len(texts(reply)) == 60
 
 
-async def test_host_outside_of_one_label_is_not_believed_while_the_cluster_fails():
+async def test_host_outside_of_one_label_is_believed_while_the_cluster_fails():
     setting = Setting()
-    setting.upstream.add(Name.of("web"), "A", "192.0.2.80")
+    setting.upstream.add(Name.of("printer"), "A", "192.0.2.80")
     setting.cluster.error = ConnectionResetError()
     async with setting.resolver:
+        assert texts(await ask(setting, "printer")) == ["printer. 192.0.2.80"]
+
+
+async def test_service_of_one_label_is_not_taken_from_upstream_while_the_cluster_fails():
+    setting = Setting()
+    async with setting.resolver:
+        await ask(setting, "web")
+        setting.upstream.add(Name.of("web"), "A", "192.0.2.80")
+        setting.cluster.error = ConnectionResetError()
         assert (await ask(setting, "web")).rcode() == dns.rcode.SERVFAIL
+
+
+async def test_name_of_one_label_that_is_not_outside_waits_for_the_cluster(monkeypatch):
+    monkeypatch.setattr(search, "BRIEF_SECONDS", 0.01)
+    setting = Setting(cluster_timeout=60)
+    async with setting.resolver:
+        setting.cluster.error = ConnectionResetError()
+        await ask(setting, "example.com")
+        setting.cluster.error = None
+        setting.cluster.open.clear()
+        setting.upstream.was_asked.clear()
+        lookup = asyncio.create_task(ask(setting, "web"))
+        await setting.upstream.was_asked.wait()
+        await ask(setting, "example.com")
+        assert not lookup.done()
+        setting.cluster.open.set()
+
+        assert texts(await lookup) == ["web. 10.96.0.1"]
 
 
 async def test_alias_to_a_name_that_does_not_exist_is_the_clusters_answer():
