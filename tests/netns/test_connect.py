@@ -39,6 +39,14 @@ async def test_first_connection_waits_for_its_dial_and_gets_its_stream(host):
         assert it.intercept.pending == 0
 
 
+async def test_range_that_is_reserved_by_the_standards_is_one_like_any_other():
+    async with cluster.connected(ranges=[ip_network("240.10.0.0/20")]):
+        for how in ("dialled", "known"):
+            answer = await cluster.ask("240.10.0.1", ACCEPTING)
+            assert answer == f"cluster {how} 240.10.0.1 {ACCEPTING}"
+        assert await cluster.refusal("240.10.0.1", NO_HOST) == errno.EHOSTUNREACH
+
+
 @pytest.mark.parametrize("host", HOSTS)
 async def test_later_connections_do_not_wait_for_a_dial(host):
     async with cluster.connected() as it:

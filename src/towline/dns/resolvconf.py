@@ -21,6 +21,9 @@ MAX_NDOTS = 15
 MAX_TIMEOUT_SECONDS = 30
 MAX_ATTEMPTS = 5
 
+# What is sent to no address in particular comes to this machine (ip(7)).
+_THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing is bound)
+
 
 @dataclass(frozen=True, slots=True)
 class ResolvConf:
@@ -51,7 +54,7 @@ def parse(text: str, *, hostname: str = "") -> ResolvConf:
         if line[:1] in "#; \t" or not values:
             continue
         if keyword == "nameserver" and _is_address(values[0]):
-            nameservers.append(values[0])
+            nameservers.append(_THIS_MACHINE.get(values[0], values[0]))
         elif keyword == "search":
             search = _names(values)
         elif keyword == "domain":

@@ -30,14 +30,16 @@ NO_PEER_STATUS = 93
 MAX_RANGES = 256  # in one request
 MAX_NAMESERVERS = 16
 
-# What no cluster's range may touch: this host, this link, groups, and addresses that are no host's.
+# What no cluster's range may touch: this host, this link, groups, and the broadcast. Not all of
+# 240.0.0.0/4: clusters do use it for pods, and Linux routes it like any other.
 _FORBIDDEN = tuple(
     ipaddress.ip_network(text)
     for text in (
         "0.0.0.0/8",
         "127.0.0.0/8",
         "169.254.0.0/16",
-        "224.0.0.0/3",
+        "224.0.0.0/4",
+        "255.255.255.255/32",
         "::/16",
         "fe80::/10",
         "ff00::/8",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
@@ -204,4 +206,4 @@ def _is_icmp_error(packet: Packet) -> bool:
 
 
 def _is_host(address: IPAddress) -> bool:
-    return not (address.is_multicast or address.is_unspecified or address.is_reserved)
+    return not (address.is_multicast or address.is_unspecified or address == _BROADCAST)

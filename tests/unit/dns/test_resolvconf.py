@@ -43,6 +43,12 @@ def test_no_more_than_three_nameservers_are_used_and_only_addresses():
     assert parse(text).nameservers == ("::1", "10.0.0.1", "10.0.0.2")
 
 
+def test_no_address_in_particular_is_this_machine():
+    conf = parse("nameserver 0.0.0.0\nnameserver ::\n")
+
+    assert conf.nameservers == ("127.0.0.1", "::1")
+
+
 @pytest.mark.parametrize(
     ("text", "search"),
     [

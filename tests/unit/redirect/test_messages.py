@@ -117,12 +117,18 @@ def test_check_range_lets_nothing_through_that_this_machine_needs(network):
 @pytest.mark.parametrize(
     "text",
     ["0.0.0.0/0", "127.0.0.0/8", "127.0.0.53/32", "169.254.0.0/16", "169.254.169.254/32",
-     "224.0.0.0/4", "255.255.255.255/32", "0.0.0.0/1", "::/0", "::1/128", "fe80::/64", "ff02::/16",
-     "::ffff:0:0/96", "2000::/3"],
+     "224.0.0.0/4", "255.255.255.255/32", "254.0.0.0/7", "0.0.0.0/1", "::/0", "::1/128",
+     "fe80::/64", "ff02::/16", "::ffff:0:0/96", "2000::/3"],
 )  # fmt: skip
 def test_parse_refuses_ranges_that_are_not_a_clusters(text):
     with pytest.raises(InvalidRequest):
         messages.parse(message("AddRoutes", ranges=[text]))
+
+
+@pytest.mark.parametrize("text", ["240.0.0.0/8", "240.10.0.0/20", "100.64.0.0/10", "fc00::/18"])
+def test_parse_takes_ranges_that_clusters_use(text):
+    network = ipaddress.ip_network(text)
+    assert messages.parse(message("AddRoutes", ranges=[text])) == messages.AddRoutes((network,))
 
 
 @pytest.mark.parametrize(
