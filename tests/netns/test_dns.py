@@ -26,7 +26,7 @@ async def real(_namespace):
     """The nameservers of this machine, as yet uncaptured."""
     addresses = [(LAN4, 32), (LAN6, 128), (OTHER, 32)]
     for address, length in addresses:
-        machine.run(f"ip address add {address}/{length} dev lo")
+        machine.run(f"ip address add {address}/{length} dev lo nodad")
     async with nameserver.serving(named("real"), [STUB, LAN4, LAN6, OTHER], 53):
         yield
     for address, length in addresses:
@@ -120,3 +120,53 @@ async def test_upstream_socket_is_of_the_kind_that_was_asked_for(family, kind):
             assert (made.family, made.type) == (family, kind)
             assert made.gettimeout() == 0
             assert not made.get_inheritable()
+
+
+@pytest.fixture
+def others_nat(_namespace):
+    """Another user of NAT, such as Docker: conntrack's work goes on when a session has ended."""
+    machine.load_rules(
+        "table inet other { chain out { type nat hook postrouting priority 100; }; }"
+    )
+    yield
+    machine.run("nft delete table inet other")
+
+
+@asynccontextmanager
+async def asker(host):
+    """A program that asks all its questions through one socket; gives what asks one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+
+        async def ask():
+            with client.dup() as once:
+                return await query(host, through=once)
+
+        yield ask
+
+
+@pytest.mark.parametrize("host", [STUB, LAN4, LAN6])
+async def test_socket_that_is_used_for_long_follows_the_sessions(real, others_nat, host):
+    async with asker(host) as ask:
+        assert await ask() == "real"
+        async with AsyncExitStack() as old:
+            await old.enter_async_context(capturing("old", [host]))
+            assert await ask() == "old > real"
+            async with capturing("new", [host]):
+                assert await ask() == "new > old > real"
+            assert await ask() == "old > real"
+            async with capturing("new", [host]):
+                await old.aclose()
+                assert await ask() == "new > real"
+        assert await ask() == "real"
+
+
+async def test_socket_that_is_used_for_long_follows_the_nameservers(real, others_nat):
+    async with asker(LAN4) as ask, Redirect.open() as redirect:
+        async with nameserver.serving(named("session"), LOOPBACK) as port:
+            await redirect.capture_dns([ip_address(LAN4)], port)
+            assert await ask() == "session"
+            await redirect.capture_dns([ip_address(OTHER)], port)
+            assert await ask() == "real"
+            await redirect.capture_dns([ip_address(LAN4)], port)
+            assert await ask() == "session"

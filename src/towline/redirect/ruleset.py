@@ -22,6 +22,9 @@ OPEN_SECONDS = 60
 # the usual -100 of others. Conntrack, at -200, must come first: hence the limit on ranks.
 _NAT_PRIORITY = -101
 MAX_RANK = 98
+# And so does every session's chain that puts lookups into a conntrack zone, before conntrack and
+# after the joining of fragments at -400: once a packet has its zone, later chains leave it.
+_ZONE_PRIORITY = -300
 
 # The sockets of the session of rank N carry BASE + N. No bit of it is one by which
 # Kubernetes (0x4000, 0x8000), Tailscale (0xff0000: 0x04, 0x08) or wg-quick choose packets.
@@ -46,6 +49,10 @@ def create_table(rank: int) -> str:
     tracked since its destination was open when it passed the raw hook, and not when it came to
     nat, would be stuck in conntrack: it is dropped, and the program's next one is judged anew.
     Packets of others (containers) are not redirected: told so instead of left waiting.
+
+    Lookups by UDP are tracked in a zone of the session's own. Elsewhere conntrack would go by
+    what it knows of a socket from before: one that was used before the session would bypass it,
+    and one that was used during it would be led to it ever after.
     """
     name = device(rank)
     return f"""
@@ -66,6 +73,9 @@ table inet {name} {{
   chain raw {{
     type filter hook output priority raw;
     oifname "{name}" tcp flags syn / syn,ack,rst jump unopened
+  }}
+  chain zones {{
+    type filter hook output priority {_ZONE_PRIORITY - rank};
   }}
   chain nat {{
     type nat hook output priority {_NAT_PRIORITY - rank};
@@ -105,15 +115,22 @@ def capture_dns(rank: int, nameservers: Sequence[IPAddress], port: int) -> str:
     nameserver itself.
     """
     name = device(rank)
+    exempt = f"meta mark {mark(0):#x}-{mark(rank):#x} return"
     lines = [
         f"flush chain inet {name} nameservers",
-        f"add rule inet {name} nameservers meta mark {mark(0):#x}-{mark(rank):#x} return",
+        f"add rule inet {name} nameservers {exempt}",
+        f"flush chain inet {name} zones",
+        # The replies: they must meet the entries that the queries made.
+        f"add rule inet {name} zones ip saddr 127.0.0.1 udp sport {port} ct zone set {port}",
+        f"add rule inet {name} zones ip6 saddr ::1 udp sport {port} ct zone set {port}",
+        f"add rule inet {name} zones {exempt}",
     ]
     for version, family in ((4, "ip"), (6, "ip6")):
         members = ", ".join(str(each) for each in nameservers if each.version == version)
         if members:
-            lines.append(
-                f"add rule inet {name} nameservers meta l4proto {{ tcp, udp }} th dport 53 "
-                f"{family} daddr {{ {members} }} redirect to :{port}"
-            )
+            them, both = f"{family} daddr {{ {members} }}", "meta l4proto { tcp, udp }"
+            lines += [
+                f"add rule inet {name} nameservers {both} th dport 53 {them} redirect to :{port}",
+                f"add rule inet {name} zones udp dport 53 {them} ct zone set {port}",
+            ]
     return "\n".join(lines)

@@ -9,16 +9,24 @@ from towline.redirect import ruleset
 ADDRESSES = [ipaddress.ip_address(text) for text in ("127.0.0.53", "192.168.1.1", "fd00::53")]
 
 
-def test_nat_chains_of_newer_sessions_come_first_and_all_after_conntrack():
-    priorities = []
+def priorities_after(line_before):
+    """The priorities of a chain of all sessions, the oldest session's first."""
+    found = []
     for rank in range(ruleset.MAX_RANK + 1):
-        text = ruleset.create_table(rank)
-        line = next(line for line in text.splitlines() if "type nat" in line)
-        priorities.append(int(line.split("priority")[1].strip(" ;")))
-    assert priorities == sorted(priorities, reverse=True)
-    assert len(set(priorities)) == len(priorities)
-    assert min(priorities) > -200
-    assert max(priorities) < -100
+        lines = ruleset.create_table(rank).splitlines()
+        line = lines[lines.index(line_before) + 1]
+        found.append(int(line.split("priority")[1].strip(" ;")))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("chain", "least", "most"), [("  chain nat {", -199, -101), ("  chain zones {", -399, -300)]
+)
+def test_chains_of_newer_sessions_come_first_each_in_its_place_around_conntrack(chain, least, most):
+    priorities = priorities_after(chain)
+    assert priorities == sorted(set(priorities), reverse=True)
+    assert least <= min(priorities)
+    assert max(priorities) <= most
 
 
 def test_marks_of_all_sessions_differ():
@@ -39,4 +47,5 @@ def test_capture_dns_leaves_out_a_family_without_nameservers():
 def test_capture_dns_of_nothing_empties_the_chain():
     text = ruleset.capture_dns(3, [], 5353)
     assert "flush chain inet tow3 nameservers" in text
+    assert "flush chain inet tow3 zones" in text
     assert "redirect" not in text
