@@ -6,9 +6,10 @@ import itertools
 import os
 import random
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -28,6 +29,8 @@ from tests.e2e.tow import (
 from tests.e2e.waiting import until
 
 RUNTIME_ERROR = 7  # RedirectError
+ECHO = 7000
+HEARD_SECONDS = 10
 # Seconds from the start of the interpreter to some time after a session is ready: one by
 # chance in each part of that time, which are shorter where most happens.
 _CHANCE = random.Random(11)
@@ -184,6 +187,22 @@ def telling(when):
         yield
     except AssertionError as error:
         raise AssertionError(f"{when}: {error}") from None
+
+
+@pytest.mark.parametrize("how", [interrupt, *KILLS])
+@pytest.mark.parametrize("family", [4, 6])
+def test_program_that_reads_hears_of_the_end(lab, laptop, lifetimes, how, family):
+    host = objects.addresses_of_service(lab, "sample")[family == 6]
+    with starting(laptop) as session:
+        session.ready()
+        with laptop.connect_to(host, ECHO, seconds=HEARD_SECONDS) as client:
+            client.sendall(b"there")
+            assert client.recv(5, socket.MSG_WAITALL) == b"there"
+            lifetimes.ending()
+            how(session)
+            with suppress(ConnectionError):
+                assert client.recv(1) == b""
+        assert_ended_well(session, how)
 
 
 def test_next_session_works_at_once_after_a_kill(laptop, lifetimes):

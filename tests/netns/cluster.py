@@ -79,7 +79,8 @@ async def _serve(connection, banner):
         writer.write_eof()
     except OSError:
         pass
-    writer.close()
+    finally:
+        writer.close()
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.netns import cluster
-from towline.errors import TowlineError
+from towline.errors import RedirectError, TowlineError, leading_error
 
 
 def settings():
@@ -35,12 +35,14 @@ async def main():
         print("ready", flush=True)
         await it.redirect.lost.wait()
         print("lost", flush=True)
+        raise RedirectError("The helper is gone.")
 
 
 if __name__ == "__main__":
     try:
         asyncio.run(main())
-    except* TowlineError as errors:
-        sys.exit("\n".join(f"{error.summary} {error.hint}" for error in errors.exceptions))
-    except* KeyboardInterrupt:
+    except (TowlineError, BaseExceptionGroup) as raised:
+        error = raised if isinstance(raised, TowlineError) else leading_error(raised)
+        sys.exit(f"{error.summary} {error.hint}")
+    except KeyboardInterrupt:
         sys.exit(130)

@@ -122,17 +122,33 @@ def test_both_killed_at_any_moment(session, moment):
     session.wait(10)
 
 
-def test_connections_of_a_killed_session_end(session):
+@pytest.fixture(params=["alone", "beside another user of NAT"])
+def neighbour(request, _namespace):
+    """What else there is decides whether conntrack translates on when a session's table goes."""
+    if request.param == "alone":
+        yield
+        return
+    machine.load_rules("table inet other { chain out { type nat hook output priority -100; }; }")
+    yield
+    machine.run("nft delete table inet other")
+
+
+@pytest.mark.parametrize("host", cluster.HOSTS)
+@pytest.mark.parametrize("killed", ["session", "helper", "both"])
+def test_program_that_reads_hears_of_the_end(neighbour, session, host, killed):
     is_ready(session)
-    client = connected_client()
-    session.kill()
-    session.wait(10)
-    with client:
-        assert client.recv(1000) == b""
+    with connected_client(host) as client:
+        if killed != "session":
+            kill_helpers()
+        if killed != "helper":
+            session.kill()
+        session.wait(10)
+        with suppress(ConnectionError):
+            assert client.recv(1000) == b""
 
 
-def connected_client():
-    client = socket.create_connection((cluster.IPV4, cluster.ACCEPTING), timeout=5)
+def connected_client(host):
+    client = socket.create_connection((host, cluster.ACCEPTING), timeout=5)
     assert b"dialled" in client.recv(1000)
     return client
 

@@ -14,8 +14,6 @@ from towline.errors import RedirectError, TowlineError
 from towline.redirect import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from towline.redirect.messages import Request
 
 _CLOSE_SECONDS = 2.0  # a helper that is well is gone within a millisecond
@@ -47,7 +45,6 @@ class Channel:
         self._socket = peer
         self._waiting: deque[asyncio.Future[Reply]] = deque()
         self._unsent: deque[bytes] = deque()
-        self._on_lost: list[Callable[[], None]] = []
         peer.setblocking(False)
         self._loop.add_reader(peer, self._receive)
 
@@ -70,10 +67,6 @@ class Channel:
             if reply.done() and not reply.cancelled() and not reply.exception():
                 _discard(reply.result().descriptor)  # it came in the very same moment
             raise
-
-    def on_lost(self, react: Callable[[], None]) -> None:
-        """Call `react` in the very moment in which `lost` is set."""
-        self._on_lost.append(react)
 
     async def close(self) -> None:
         """Make the helper let go of everything, and wait for it. Idempotent."""
@@ -128,8 +121,6 @@ class Channel:
         self._loop.remove_writer(self._socket)
         self._socket.close()
         self.lost.set()
-        for react in self._on_lost:
-            react()
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_exception(_gone())

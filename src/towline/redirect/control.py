@@ -1,13 +1,14 @@
 """The session's grip on this machine's network: one device, and what is led to it.
 
 Everything belongs to two processes, the helper and the session. When either ends, in whatever
-way, the kernel removes its part, and the other lets go of the rest at once.
+way, the other lets go as well, and with the last the kernel removes it all.
 """
 
 from __future__ import annotations
 
+import os
 import socket
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from towline.redirect import messages
@@ -28,8 +29,8 @@ class Redirect:
 
     `device` is its name, `ipv6` whether this machine has IPv6 (if not, ranges of that family
     are left out without a word), `tun` its packets, `lost` an event that is set when the helper
-    is gone, and with it device, routes and captures. Methods raise RedirectError for what the
-    kernel refuses, and when the helper is gone.
+    is gone: then nothing can be changed any more, and this is to be left. Methods raise
+    RedirectError for what the kernel refuses, and when the helper is gone.
     """
 
     def __init__(self, channel: Channel, device: str, ipv6: bool, tun: Tun) -> None:
@@ -57,17 +58,17 @@ class Redirect:
         Takes the socket over. The process that started the helper must close its own copy: the
         helper lives as long as any.
         """
-        channel = Channel(helper)
-        try:
+        async with AsyncExitStack() as stack:
+            channel = Channel(helper)
+            stack.push_async_callback(channel.close)
             reply = await channel.ask(messages.Open())
             tun = Tun(reply.descriptor)
-            channel.on_lost(tun.close)
-            try:
-                yield cls(channel, str(reply.fields["device"]), bool(reply.fields["ipv6"]), tun)
-            finally:
-                tun.close()
-        finally:
-            await channel.close()
+            stack.callback(tun.close)
+            # Until this process has closed the connections of programs, these must hear of it:
+            # without the table nobody would translate that for them, whatever ended the helper.
+            table = await channel.ask(messages.ShareTable())
+            stack.callback(os.close, table.descriptor)
+            yield cls(channel, str(reply.fields["device"]), bool(reply.fields["ipv6"]), tun)
 
     async def add_routes(self, ranges: Iterable[IPNetwork]) -> None:
         """Lead ranges to the device; those that are led there already stay."""

@@ -116,6 +116,8 @@ def _carry_out(kernel: Kernel, request: messages.Request) -> _Reply:
             kernel.redirect_tcp(port)
         case messages.CaptureDns(nameservers, port):
             kernel.capture_dns(nameservers, port)
+        case messages.ShareTable():
+            return {}, (kernel.share_table(),)
         case messages.UpstreamSocket(version, transport):
             return {}, (kernel.upstream_socket(version, transport),)
     return {}, ()

@@ -51,6 +51,13 @@ class Kernel:
         """Close the helper's own descriptor of the device: the session's one carries it."""
         os.close(self.device.descriptor)
 
+    def share_table(self) -> socket.socket:
+        """Give a descriptor of the socket that owns the table, which stays as long as any is open.
+
+        To change the table takes the rights of who uses the socket, not of who made it.
+        """
+        return self._nft.socket.dup()
+
     def close(self) -> None:
         """Remove the table and close the sockets."""
         self._nft.close()

@@ -68,6 +68,11 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareTable:
+    """Answered with a descriptor that keeps the table there, and can do nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
 class AddRoutes:
     """Lead these ranges to the device."""
 
@@ -130,6 +135,7 @@ class UpstreamSocket:
 Request = (
     Hello
     | Open
+    | ShareTable
     | AddRoutes
     | RemoveRoutes
     | RedirectTcp
@@ -146,7 +152,7 @@ def encode(request: Request) -> bytes:
     fields: dict[str, object] = {}
     packet = b""
     match request:
-        case Hello() | Open():
+        case Hello() | Open() | ShareTable():
             pass
         case AddRoutes(ranges) | RemoveRoutes(ranges):
             fields = {"ranges": [str(each) for each in ranges]}
@@ -268,6 +274,10 @@ def _read_open(_fields: Mapping[str, object], _packet: bytes) -> Request:
     return Open()
 
 
+def _read_share_table(_fields: Mapping[str, object], _packet: bytes) -> Request:
+    return ShareTable()
+
+
 def _read_add_routes(fields: Mapping[str, object], _packet: bytes) -> Request:
     return AddRoutes(_ranges(fields))
 
@@ -316,6 +326,7 @@ def _read_upstream_socket(fields: Mapping[str, object], _packet: bytes) -> Reque
 _READERS = {
     Hello.__name__: _read_hello,
     Open.__name__: _read_open,
+    ShareTable.__name__: _read_share_table,
     AddRoutes.__name__: _read_add_routes,
     RemoveRoutes.__name__: _read_remove_routes,
     RedirectTcp.__name__: _read_redirect_tcp,

@@ -21,6 +21,7 @@ addresses = strategies.ipv4_hosts | strategies.ipv6_hosts
 requests = st.one_of(
     st.just(messages.Hello()),
     st.just(messages.Open()),
+    st.just(messages.ShareTable()),
     st.builds(messages.AddRoutes, ranges),
     st.builds(messages.RemoveRoutes, ranges),
     st.builds(messages.RedirectTcp, strategies.ports),
