@@ -135,13 +135,24 @@ async def test_range_with_a_route_of_the_same_metric_is_refused_and_left():
     machine.run("ip route del 10.96.0.0/16 dev lo")
 
 
-async def test_too_many_sessions_are_said():
+async def test_sessions_go_on_below_when_no_rank_above_is_left():
     last = ruleset.device(ruleset.MAX_RANK)
     machine.run(f"ip tuntap add {last} mode tun")
+    machine.load_rules("table inet tow1 { chain mine { }; }\n")
+    async with cluster.connected("one") as one, cluster.connected("two", OTHER) as two:
+        assert [each.redirect.device for each in (one, two)] == ["tow0", "tow2"]
+        assert (await cluster.ask(IPV4, ACCEPTING)).startswith("one ")
+        assert (await cluster.ask("10.200.0.1", ACCEPTING)).startswith("two ")
+    machine.run(f"nft delete table inet tow1; ip tuntap del {last} mode tun")
+
+
+async def test_too_many_sessions_are_said():
+    every = [ruleset.device(rank) for rank in range(ruleset.MAX_RANK + 1)]
+    machine.run("\n".join(f"ip tuntap add {each} mode tun" for each in every))
     with pytest.raises(RedirectError, match="too many"):
         async with Redirect.open():
             pass
-    machine.run(f"ip tuntap del {last} mode tun")
+    machine.run("\n".join(f"ip tuntap del {each} mode tun" for each in every))
 
 
 async def test_address_avoids_the_networks_of_this_machine():

@@ -21,6 +21,8 @@ from towline.redirect import ruleset
 from towline.redirect.rtnetlink import Rtnetlink
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from towline.redirect.messages import IPNetwork
 
 CLONE_DEVICE = "/dev/net/tun"
@@ -71,15 +73,15 @@ class Device:
         return ruleset.device(self.rank)
 
 
-def create(least_rank: int = 0) -> Device:
-    """Make the device of the next rank: above every session's that there is, and `least_rank`.
+def create(but: Collection[int] = ()) -> Device:
+    """Make the device of the first of the free ranks, `but` for some.
 
     Raises OSError when the kernel has no TUN, and :class:`NoFreeRankError`.
     """
     descriptor = os.open(CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        for rank in range(max(next_rank(_interfaces()), least_rank), ruleset.MAX_RANK + 1):
-            if _claim(descriptor, ruleset.device(rank)):
+        for rank in free_ranks(_interfaces()):
+            if rank not in but and _claim(descriptor, ruleset.device(rank)):
                 return Device(descriptor, rank, socket.if_nametoindex(ruleset.device(rank)))
         raise NoFreeRankError
     except BaseException:
@@ -113,10 +115,16 @@ def remove_route(device: Device, network: IPNetwork) -> None:
         kernel.remove_route(device.index, network, _METRIC_BASE - device.rank)
 
 
-def next_rank(interfaces: list[str]) -> int:
-    """Find the smallest rank greater than those of all sessions' devices among `interfaces`."""
-    ranks = [int(found[1]) for name in interfaces if (found := re.fullmatch(r"tow(\d+)", name))]
-    return max(ranks, default=-1) + 1
+def free_ranks(interfaces: list[str]) -> list[int]:
+    """List the ranks that a new session may have, in order of preference.
+
+    Those above every session's come first, so that the newest is the greatest. When there are
+    none left, as ranks only rise while sessions overlap, any that is free will do.
+    """
+    taken = {int(found[1]) for name in interfaces if (found := re.fullmatch(r"tow(\d+)", name))}
+    free = [rank for rank in range(ruleset.MAX_RANK + 1) if rank not in taken]
+    above = max(taken, default=-1)
+    return sorted(free, key=lambda rank: (rank < above, rank))
 
 
 def _free_address(kernel: Rtnetlink, rank: int) -> ipaddress.IPv4Address:

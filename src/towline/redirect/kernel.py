@@ -130,16 +130,16 @@ class Kernel:
 
         The table of a session that is just ending may outlive its device for a moment.
         """
-        rank = 0
+        taken: set[int] = set()
         while True:
-            made = device.create(rank)
+            made = device.create(taken)
             try:
                 self._nft.run(ruleset.create_table(made.rank))
             except NftError as error:
                 os.close(made.descriptor)
                 if not any(text in str(error) for text in ("not permitted", "File exists")):
                     raise
-                rank = made.rank + 1
+                taken.add(made.rank)
             else:
                 return made
 

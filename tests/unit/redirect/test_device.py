@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from towline.redirect import device
+from towline.redirect.ruleset import MAX_RANK
 
 
 @pytest.mark.parametrize(
@@ -14,7 +15,13 @@ from towline.redirect import device
         (["tow2", "tow0"], 3),  # above all, so that the newest is the greatest
         (["towel", "xtow5", "tow7x", "tow"], 0),
         (["tow9", "tow10"], 11),
+        ([f"tow{MAX_RANK}"], 0),  # none is above
+        ([f"tow{MAX_RANK + 7}", "tow0", "tow2"], 1),
     ],
 )
-def test_next_rank_is_above_every_sessions(interfaces, rank):
-    assert device.next_rank(interfaces) == rank
+def test_first_choice_is_above_every_sessions_or_else_the_lowest(interfaces, rank):
+    assert device.free_ranks(interfaces)[0] == rank
+
+
+def test_no_rank_is_free_when_all_are_taken():
+    assert device.free_ranks([f"tow{rank}" for rank in range(MAX_RANK + 1)]) == []
