@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import signal
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from towline.errors import leading_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -53,6 +56,7 @@ class Session:
         """
         loop = asyncio.get_running_loop()
         loop.set_default_executor(_DaemonThreads())
+        loop.set_exception_handler(_log)
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number)
         self._task = asyncio.ensure_future(main(self))
@@ -94,6 +98,14 @@ class _DaemonThreads(ThreadPoolExecutor):
 
         threading.Thread(target=call, daemon=True).start()
         return future
+
+
+def _log(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What went wrong where nobody waits for it is for those who asked for a log.
+
+    By itself asyncio shows tracebacks, also for what passes, such as a want of descriptors.
+    """
+    log.info("%s", context["message"], exc_info=context.get("exception"))
 
 
 def _raise_descriptor_limit() -> None:

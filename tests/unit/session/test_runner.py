@@ -62,3 +62,24 @@ def test_lookup_that_nobody_answers_keeps_it_from_nothing() -> None:
         process.send_signal(2)
         assert process.stdout.readline() == "cleaned\n"
         assert process.wait(10) == 130
+
+
+STRAY = """
+import asyncio
+from towline.session import runner
+async def main(session):
+    loop = asyncio.get_running_loop()
+    stray = loop.create_future()
+    stray.set_exception(ZeroDivisionError())
+    del stray
+    loop.call_soon(lambda: 1 / 0)
+    await asyncio.sleep(0)
+    print("up")
+runner.run(main)
+"""
+
+
+def test_exception_that_nobody_waits_for_shows_no_traceback() -> None:
+    argv = [sys.executable, "-c", STRAY]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "up\n", "")
