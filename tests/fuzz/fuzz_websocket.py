@@ -51,7 +51,7 @@ def reference(stream: bytes) -> list[Told]:
             continue
         message = (message or b"") + payload
         if len(payload) < size:
-            return [*told, ("unfinished", message)]
+            return [*told, *_unfinished(message)]
         if final:
             told.append(("message", message))
             message = None

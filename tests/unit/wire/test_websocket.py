@@ -70,6 +70,10 @@ def test_decoder_of_noise_does_what_the_reference_does(stream: bytes, cuts: list
     assert read_all(cut(stream, cuts)) == reference(stream)
 
 
+def test_message_of_which_only_the_head_has_come_is_nothing_yet() -> None:
+    assert read_all([b"\x02\x01"]) == reference(b"\x02\x01") == []
+
+
 def test_decoder_gives_views_of_what_it_was_given() -> None:
     data = frame(BINARY, b"abc") + frame(BINARY, b"defg")[:4]
 
