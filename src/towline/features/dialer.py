@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from towline.errors import RedirectError
 from towline.link.link import Link
@@ -14,7 +15,7 @@ from towline.redirect.errors import Reason as DialReason
 from towline.redirect.listener import reset
 from towline.redirect.packets import IPAddress
 from towline.relay.peer import LinkLost
-from towline.relay.splice import Splice
+from towline.relay.splice import SMALL_BYTES, Splice
 from towline.relay.stream import Stream
 from towline.wire.frames import Kind, Reason
 from towline.wire.target import Target
@@ -136,7 +137,7 @@ class Dialer:
         connected: Connected | None,
     ) -> None:
         try:
-            splice = connected or await self._open_known(address, port)
+            splice = connected or await self._open_known(connection, address, port)
         except DialError:
             reset(connection)
             return
@@ -147,11 +148,14 @@ class Dialer:
             splice.reset(Reason.RESET)
             connection.close()
 
-    async def _open_known(self, address: IPAddress, port: int) -> Splice:
-        """A stream to a destination that is known to accept, as soon as the link is there."""
+    async def _open_known(self, connection: socket.socket, address: IPAddress, port: int) -> Splice:
+        """A stream to a destination that is known to accept, as soon as the link is there.
+
+        What the program has said by then leaves together with the opening.
+        """
         if not self._link.up:
             await self._wait_for_link()
-        stream = self._open(address, port)
+        stream = self._open(address, port, _said(connection))
         return Assumed(stream, self._group, lambda: self._forget(address, port))
 
     async def _wait_for_link(self) -> None:
@@ -167,8 +171,15 @@ class Dialer:
             # Its time has run out, or the helper is gone, which the session learns elsewhere.
             return
 
-    def _open(self, address: IPAddress, port: int) -> Stream:
+    def _open(self, address: IPAddress, port: int, data: bytes = b"") -> Stream:
         try:
-            return self._link.open(Kind.TCP, Target(str(address), port).encode())
+            return self._link.open(Kind.TCP, Target(str(address), port).encode(), data=data)
         except LinkLost:
             raise DialError(DialReason.LINK_LOST) from None
+
+
+def _said(connection: socket.socket) -> bytes:
+    """What has come on a connection already; an end or an error will be seen again."""
+    with suppress(OSError):
+        return connection.recv(SMALL_BYTES)
+    return b""

@@ -14,8 +14,8 @@ from towline.errors import AgentError, TowlineError
 from towline.kube.errors import ConnectionFailed, ServerError, TooManyRequests
 from towline.kube.streams import PortForwardError
 from towline.relay.peer import LinkLost, Peer
-from towline.relay.stream import Stream, StreamHandler
-from towline.wire.frames import Kind, ProtocolError
+from towline.relay.stream import Stream
+from towline.wire.frames import Buffer, Kind, ProtocolError
 from towline.wire.mux import Mux
 
 log = logging.getLogger(__name__)
@@ -124,9 +124,9 @@ class Link:
             raise LinkLost("the link to the agent is down")
         return min(self._peers, key=lambda peer: len(peer.streams))
 
-    def open(self, kind: Kind, target: bytes, handler: StreamHandler | None = None) -> Stream:
-        """Open a stream on the least busy transport. Raises LinkLost."""
-        return self.peer.open(kind, target, handler)
+    def open(self, kind: Kind, target: bytes, *, data: Buffer = b"") -> Stream:
+        """Open a stream on the least busy transport, with `data` at once. Raises LinkLost."""
+        return self.peer.open(kind, target, data=data)
 
     async def _keep(self, *, first: bool) -> None:
         """Keep one transport up. All but the first wait until the link has proved to work."""

@@ -91,10 +91,18 @@ class Peer(asyncio.Protocol):
         """Whether the link is gone."""
         return self._lost
 
-    def open(self, kind: Kind, target: bytes = b"", handler: StreamHandler | None = None) -> Stream:
+    def open(
+        self,
+        kind: Kind,
+        target: bytes = b"",
+        handler: StreamHandler | None = None,
+        *,
+        data: Buffer = b"",
+    ) -> Stream:
         """Open a stream; data may be sent at once. Raises LinkLost when the link takes none.
 
-        The handler, if not given, is to be set before control returns to the event loop.
+        The handler, if not given, is to be set before control returns to the event loop. `data`,
+        of no more than a first window, leaves together with the opening.
         """
         if self._lost:
             raise LinkLost("the link is lost")
@@ -104,7 +112,8 @@ class Peer(asyncio.Protocol):
             raise LinkLost(str(error)) from None
         stream.handler = handler
         self.streams[stream.id] = stream
-        self.flush_soon()
+        self.mux.send(stream.id, data)
+        self.count_queued(len(data))
         return stream
 
     def go_away(self, reason: str) -> None:

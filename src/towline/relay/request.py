@@ -32,10 +32,9 @@ async def request(
     Raises asyncio.TimeoutError after `timeout` seconds, StreamReset, or LinkLost when the
     link takes no streams. However it ends, no stream is left.
     """
-    stream = peer.open(kind, target)
+    stream = peer.open(kind, target, data=payload)
     answer = Message(stream)
     try:
-        stream.send(payload)
         stream.send_eof()
         return await asyncio.wait_for(answer.done, timeout)
     finally:

@@ -109,11 +109,11 @@ class Splice(asyncio.Protocol):
         sockets.send_at_once(transport)
         sockets.reset_if_cut_off(transport)
         self._local.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        early, self._early = self._early, []
+        for data in early:  # before anything else: somebody waits for what it brings about
+            self.data(data)
         if self._stream.incoming:
             self._stream.accept()
-        early, self._early = self._early, []
-        for data in early:
-            self.data(data)
         if self._stream_eof:
             self._finish_local()
 

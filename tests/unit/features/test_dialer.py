@@ -124,6 +124,25 @@ async def test_destination_that_changed_its_mind_is_forgotten_before_the_program
     assert bench.redirect.forgotten == [port]
 
 
+async def test_what_the_program_has_said_already_comes_first(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as origin:
+        program, accepted = await local_pair()
+        with program:
+            await loop.sock_sendall(program, b"early")
+            bench.dialer.accept(accepted, HERE, origin.getsockname()[1], None)
+            origin.setblocking(False)
+            served, _ = await loop.sock_accept(origin)
+            await loop.sock_sendall(program, b" and late")
+            program.shutdown(socket.SHUT_WR)
+            said = b""
+            while piece := await loop.sock_recv(served, 100):
+                said += piece
+            assert said == b"early and late"
+            served.close()
+            assert await loop.sock_recv(program, 1) == b""
+
+
 async def test_dialled_stream_is_joined_to_its_connection(bench: Bench) -> None:
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as origin:

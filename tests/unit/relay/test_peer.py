@@ -87,6 +87,17 @@ async def test_stream_tells_its_handler_what_comes() -> None:
         assert link.near.streams == link.far.streams == {}
 
 
+async def test_first_data_leaves_together_with_the_opening() -> None:
+    async with memory() as link:
+        near = Recorder(link.near.open(Kind.TCP, b"there", data=b"at once"))
+        await asyncio.sleep(0)
+        assert len(link.near_transport.writes) == 1
+        await link.carry()
+
+        assert link.opened[0].told == [(Kind.TCP, b"there"), b"at once"]
+        assert near.stream.credit == link.near.open(Kind.TCP).credit - 7
+
+
 async def test_all_that_came_is_told_even_if_the_handler_ends_its_side_meanwhile() -> None:
     async with memory() as link:
         near, far = await link.stream()
