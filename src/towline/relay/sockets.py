@@ -1,12 +1,14 @@
 """What we ask of the kernel for the TCP sockets below asyncio's transports.
 
 Sockets of other families, and transports without a socket, are left as they are. And what the
-kernel answers when there are several addresses to connect to.
+kernel says of a connection that could not be made.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import socket
 import struct
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 # than this, instead of behind a send buffer of megabytes.
 UNSENT_BYTES = 128 * 1024
 
+# So many system calls take longer than the kernel needs to note an error.
+MOMENT_TRIES = 1000
+
 _LINGER_RST = struct.pack("ii", 1, 0)
 _LINGER_OFF = struct.pack("ii", 0, 0)
 # Missing from the socket module of Python before 3.12; Linux's number.
@@ -30,6 +35,22 @@ _NUMBERED = re.compile(r"\[Errno (\d+)\]")
 def error_numbers(error: OSError) -> list[int]:
     """The errno of a failure to connect, or those of all addresses that were tried, in turn."""
     return [error.errno] if error.errno else [int(found) for found in _NUMBERED.findall(str(error))]
+
+
+def failure(transport: asyncio.BaseTransport) -> OSError | None:
+    """Return why a connection that the loop takes for made has failed after all, None if not.
+
+    Linux wakes who waits for a connection a moment before it has noted the ICMP error that ends
+    it (seen with 6.18): then there is neither an error nor a connection yet.
+    """
+    connection = transport.get_extra_info("socket")
+    if connection is None or transport.get_extra_info("peername") is not None:
+        return None
+    for _ in range(MOMENT_TRIES):
+        number = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            return OSError(number, os.strerror(number))
+    return OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
 
 def send_at_once(transport: asyncio.BaseTransport) -> None:

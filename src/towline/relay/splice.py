@@ -106,6 +106,9 @@ class Splice(asyncio.Protocol):
         if self._reason is not None:
             self._abort(self._reason)
             return
+        if failure := sockets.failure(transport):
+            self.reset(reason_of(failure))
+            return
         sockets.send_at_once(transport)
         sockets.reset_if_cut_off(transport)
         self._local.set_write_buffer_limits(high=WRITE_HIGH_BYTES)

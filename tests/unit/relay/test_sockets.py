@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 
 import pytest
@@ -21,6 +22,25 @@ async def test_options_are_set_on_tcp_sockets() -> None:
     assert near.getsockopt(socket.IPPROTO_TCP, 25) == sockets.UNSENT_BYTES
     transport.abort()
     far.close()
+
+
+async def test_connection_that_is_none_tells_why() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as refused:
+        address = server.getsockname()
+        near, far = tcp_pair()
+        made, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
+        assert sockets.failure(made) is None
+        made.abort()
+        far.close()
+        server.close()
+        refused.setblocking(False)
+        refused.connect_ex(address)
+        failed = MemoryTransport(asyncio.Protocol())
+        failed.get_extra_info = {"socket": refused}.get
+        failure = sockets.failure(failed)
+        assert isinstance(failure, ConnectionRefusedError)
+        assert sockets.failure(failed).errno == errno.ENOTCONN, "it is told once"
+        assert sockets.failure(MemoryTransport(asyncio.Protocol())) is None
 
 
 async def test_other_transports_are_left_as_they_are() -> None:
