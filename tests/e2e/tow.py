@@ -164,11 +164,15 @@ class Session:
 
 @contextmanager
 def starting(
-    laptop: Laptop, *arguments: str | Path, stdin: int = subprocess.DEVNULL, **environment: str
+    laptop: Laptop,
+    *arguments: str | Path,
+    command: str = "connect",
+    stdin: int = subprocess.DEVNULL,
+    **environment: str,
 ) -> Iterator[Session]:
     """A session that has just been started; whatever becomes of it, it does not outlive this."""
     process = laptop.start(
-        [laptop.tow, "connect", "--output", "json", GRACE, *arguments],
+        [laptop.tow, command, "--output", "json", GRACE, *arguments],
         env=laptop.environment(**environment),
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -184,10 +188,14 @@ def starting(
 
 @contextmanager
 def connected(
-    laptop: Laptop, *arguments: str | Path, stdin: int = subprocess.DEVNULL, **environment: str
+    laptop: Laptop,
+    *arguments: str | Path,
+    command: str = "connect",
+    stdin: int = subprocess.DEVNULL,
+    **environment: str,
 ) -> Iterator[Session]:
     """A session that is ready, and ends as Ctrl-C ends it, in order and without complaint."""
-    with starting(laptop, *arguments, stdin=stdin, **environment) as session:
+    with starting(laptop, *arguments, command=command, stdin=stdin, **environment) as session:
         session.ready()
         yield session
         if session.process.poll() is None:

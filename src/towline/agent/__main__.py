@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 
+from towline.agent.intercept import Intercepted
 from towline.agent.server import serve
 
 
@@ -19,8 +20,16 @@ def main() -> int:
         default=60.0,
         help="how long to wait for a client, the first one too",
     )
+    parser.add_argument(
+        "--intercept",
+        type=Intercepted.parse,
+        action="append",
+        default=[],
+        metavar="PORT[=HOST:PORT]",
+        help="listen on a port for whoever claims it; without a claim connections go to HOST:PORT",
+    )
     options = parser.parse_args()
-    asyncio.run(serve(options.port, options.grace_seconds))
+    asyncio.run(serve(options.port, options.grace_seconds, options.intercept))
     return 0
 
 

@@ -6,32 +6,44 @@ import asyncio
 import contextlib
 import resource
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from typing import NamedTuple
 
 from towline import __version__
 from towline.agent import pod
 from towline.agent.dial import Dial
+from towline.agent.intercept import Intercepted, Interception
 from towline.agent.resolve import resolve
-from towline.relay.peer import Peer
+from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
 from towline.relay.request import Message
 from towline.relay.stream import Stream
 from towline.wire.frames import Kind, Reason
 from towline.wire.mux import Mux
 
 
-async def serve(port: int, grace_seconds: float) -> None:
-    """Serve one session on 127.0.0.1:`port` until it is over.
+class _Keepalive(NamedTuple):
+    ping_seconds: float = PING_SECONDS
+    dead_seconds: float = DEAD_SECONDS
+
+
+# A session that has fallen silent must soon get no connections any more.
+_INTERCEPTING = _Keepalive(2.0, 6.0)
+
+
+async def serve(port: int, grace_seconds: float, intercepted: Sequence[Intercepted] = ()) -> None:
+    """Serve one session on 127.0.0.1:`port` until it is over, and intercept ports meanwhile.
 
     Whoever may forward a port to this pod may use the agent: that right of the Kubernetes API
     is the authentication, and nobody outside the pod reaches its loopback.
     """
     _raise_descriptor_limit()
     loop = asyncio.get_running_loop()
-    agent = Agent(grace_seconds)
+    agent = Agent(grace_seconds, intercepted)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.end)
     server = await loop.create_server(agent.accept, "127.0.0.1", port, backlog=16)
     try:
+        await agent.interception.start()
         await agent.over()
     finally:
         server.close()
@@ -48,7 +60,9 @@ def _raise_descriptor_limit() -> None:
 class Agent:
     """What one session has in this pod: its transports and the dials under way."""
 
-    def __init__(self, grace_seconds: float) -> None:
+    def __init__(self, grace_seconds: float, intercepted: Sequence[Intercepted] = ()) -> None:
+        self.interception = Interception(intercepted, self._run)
+        self._keepalive = _INTERCEPTING if intercepted else _Keepalive()
         self._grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
@@ -60,9 +74,10 @@ class Agent:
         """The protocol for a new transport of the session."""
         peer = Peer(
             Mux(client=False, hello={"version": __version__, **pod.facts()}),
-            on_opened=self._on_opened,
+            on_opened=lambda *opened: self._on_opened(peer, *opened),
             on_goaway=lambda _: self.end(),
             on_lost=lambda _: self._on_lost(peer),
+            **self._keepalive._asdict(),
         )
         self._peers.append(peer)
         self._alone.cancel()
@@ -81,6 +96,7 @@ class Agent:
         """Drop the transports and end what still runs for them."""
         for peer in list(self._peers):
             peer.close()
+        self.interception.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -91,11 +107,13 @@ class Agent:
             # A transport that fell silent was given up late: the client is gone since then.
             self._alone = self._loop.call_at(peer.last_heard + self._grace_seconds, self.end)
 
-    def _on_opened(self, stream: Stream, kind: Kind, target: bytes) -> None:
+    def _on_opened(self, peer: Peer, stream: Stream, kind: Kind, target: bytes) -> None:
         if kind == Kind.TCP:
             self._run(Dial(stream, target).run())
         elif kind == Kind.RESOLVE:
             self._run(resolve(stream, Message(stream)))
+        elif kind == Kind.CLAIM:
+            self.interception.claim(peer, stream, target)
         else:
             stream.reset(Reason.UNSUPPORTED)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from towline.cluster import podstate
-from towline.cluster.job import AGENT_PORT, CONTAINER, AgentSpec, manifest
+from towline.cluster.job import CONTAINER, AgentSpec, manifest
 from towline.cluster.podstate import Phase
 from towline.errors import AgentError, TowlineError, leading_error
 from towline.kube.client import Client, Propagation
@@ -34,6 +34,7 @@ class Agent:
         self._namespace = namespace
         self._spec = spec
         self._job = ""
+        self._uid = ""
         self._created = False
         self._by_exec = False
         self._waiting_for = ""
@@ -66,16 +67,38 @@ class Agent:
         """
         where = (self._client, self._namespace, self.pod)
         if self._by_exec:
-            return await exec_forward(*where, CONTAINER, AGENT_PORT, protocol_factory)
+            return await exec_forward(*where, CONTAINER, self._spec.link_port, protocol_factory)
         try:
-            return await port_forward(*where, AGENT_PORT, protocol_factory)
+            return await port_forward(*where, self._spec.link_port, protocol_factory)
         except Forbidden as refusal:
             try:
-                made = await exec_forward(*where, CONTAINER, AGENT_PORT, protocol_factory)
+                made = await exec_forward(*where, CONTAINER, self._spec.link_port, protocol_factory)
             except Forbidden:
                 raise refusal from None
             self._by_exec = True
             return made
+
+    @property
+    def owner_reference(self) -> dict[str, Any]:
+        """The Job, for the metadata of whatever is to go with it."""
+        return {"apiVersion": "batch/v1", "kind": "Job", "name": self._job, "uid": self._uid}
+
+    async def rejoin(self, progress: Progress, timeout_seconds: float) -> None:
+        """Wait until the Job has replaced its lost pod, and that one runs.
+
+        Raises NotFound when there is no Job any more, AgentError when the new pod does not run
+        within `timeout_seconds`.
+        """
+        await self._client.get(JOBS, self._job, namespace=self._namespace)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._watch_pod(progress)
+        except TimeoutError:
+            raise AgentError(
+                f"The agent's pod was lost, and no new one has started within "
+                f"{timeout_seconds:.0f} s; it was waiting for {self._waiting_for}.",
+                self._what_to_do(),
+            ) from None
 
     async def settle(self) -> None:
         """Lift the Job's deadline: from now on the agent itself watches over its client."""
@@ -117,7 +140,7 @@ class Agent:
             # under way, stop() has the name.
             self._job = body["metadata"]["name"]
             try:
-                await self._client.create(JOBS, body, namespace=self._namespace)
+                made = await self._client.create(JOBS, body, namespace=self._namespace)
             except AlreadyExists:
                 continue
             except TowlineError as error:
@@ -125,6 +148,7 @@ class Agent:
                     self._job = ""
                 raise
             self._created = True
+            self._uid = made["metadata"]["uid"]
             return
 
     async def _until_running(self, progress: Progress) -> None:
@@ -149,8 +173,10 @@ class Agent:
             async for event in watch:
                 if event.type is EventType.SYNCED:
                     continue
-                self.pod = event.object["metadata"]["name"]
                 state = podstate.of_pod(event.object)
+                if state.phase is Phase.ENDED and self._spec.ports:
+                    continue  # the Job makes another
+                self.pod = event.object["metadata"]["name"]
                 if state.error is not None:
                     raise state.error
                 if state.phase is Phase.RUNNING:

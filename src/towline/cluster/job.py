@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 import re
 import secrets
 import socket
@@ -27,6 +28,11 @@ DEFAULT_GRACE_SECONDS = 60
 # Job controller's and the garbage collector's own delays.
 LEASE_MARGIN_SECONDS = 15
 
+# How often a Job on which other things rely replaces its pod: whenever that is lost.
+RESTARTS = 1000
+# An ordinary user may listen on ports below 1024, too.
+_ANY_PORT = {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
+
 # A mesh's sidecar would go on when the agent has ended, and the Job never finish. Istio and Kuma
 # look at labels, their older versions at annotations.
 _NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false", "kuma.io/sidecar-injection": "disabled"}
@@ -46,13 +52,21 @@ def owner_name() -> str:
 class AgentSpec:
     """What the user can choose of the agent's pod.
 
-    `grace_seconds` is how long the agent waits for a client that is gone.
+    `grace_seconds` is how long the agent waits for a client that is gone. `ports` are those that
+    the agent listens on for the session; then other things in the cluster rely on its Job, which
+    therefore replaces a lost pod by itself.
     """
 
     image: str = DEFAULT_IMAGE
     grace_seconds: int = DEFAULT_GRACE_SECONDS
     role: str = "uplink"
     owner: str = field(default_factory=owner_name)
+    ports: tuple[int, ...] = ()
+
+    @property
+    def link_port(self) -> int:
+        """The port, on the pod's loopback, on which the agent waits for the session."""
+        return next(port for port in itertools.count(AGENT_PORT) if port not in self.ports)
 
     @property
     def lease_seconds(self) -> int:
@@ -67,7 +81,8 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
     (https://kubernetes.io/docs/concepts/security/pod-security-standards/). Until the session
     has linked to the agent and lifts it, `activeDeadlineSeconds` bounds the life of a Job
     whose pod cannot start; `ttlSecondsAfterFinished` removes whatever has ended. A pod that
-    is lost is not replaced by the Job, whose back-off is 10 s, but by the session.
+    is lost is not replaced by the Job, whose back-off is 10 s, but by the session, unless other
+    things rely on this very Job.
     """
     labels = {
         "app.kubernetes.io/name": "towline-agent",
@@ -84,7 +99,7 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
             "annotations": annotations,
         },
         "spec": {
-            "backoffLimit": 0,
+            "backoffLimit": RESTARTS if spec.ports else 0,
             "ttlSecondsAfterFinished": 0,
             "activeDeadlineSeconds": spec.lease_seconds,
             "template": {
@@ -100,7 +115,7 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
 
 def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
     return {
-        "restartPolicy": "Never",
+        "restartPolicy": "OnFailure" if spec.ports else "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 5,
@@ -109,6 +124,8 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
             "runAsUser": 65532,
             "runAsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
+            # One of the sysctls that the Pod Security Standards call safe.
+            "sysctls": [_ANY_PORT] if spec.ports else [],
         },
         "containers": [
             {
@@ -117,9 +134,11 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
                 "imagePullPolicy": "IfNotPresent",
                 "command": list(bundle.command()),
                 "args": [
-                    f"--port={AGENT_PORT}",
+                    f"--port={spec.link_port}",
                     f"--grace-seconds={spec.grace_seconds}",
+                    *(f"--intercept={port}" for port in spec.ports),
                 ],
+                "ports": [{"containerPort": port} for port in spec.ports],
                 # Requests and limits are there for namespaces whose quota demands them.
                 "resources": {
                     "requests": {"cpu": "10m", "memory": "32Mi"},

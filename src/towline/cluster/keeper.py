@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from towline.cluster.agent import Agent, Progress
 from towline.cluster.job import AgentSpec
@@ -54,6 +54,8 @@ class AgentKeeper:
         self._lost: list[Agent] = []
         self._suspect = False
         self._turn = asyncio.Lock()
+        self.gone = asyncio.Event()
+        """Set when a Job on which other things rely has been deleted: they are gone with it."""
 
     async def __aenter__(self) -> AgentKeeper:
         return self
@@ -74,6 +76,11 @@ class AgentKeeper:
     def pod(self) -> str:
         """The name of the agent's pod."""
         return self._agent.pod
+
+    @property
+    def owner_reference(self) -> dict[str, Any]:
+        """The agent's Job, for the metadata of whatever is to go with it."""
+        return self._agent.owner_reference
 
     async def start(self) -> None:
         """Start the first agent; raises as :meth:`Agent.start` does."""
@@ -112,12 +119,22 @@ class AgentKeeper:
 
     async def _replace_if_lost(self) -> None:
         if not await self._agent.is_running():
-            self._lost.append(self._agent)
-            self._agent = Agent(self._client, self._namespace, self._spec)
-            await self._clear_lost()
-            await self._agent.start(self._progress, self._timeout_seconds)
-            await self.settle()
+            await (self._rejoin() if self._spec.ports else self._replace())
         self._suspect = False
+
+    async def _rejoin(self) -> None:
+        try:
+            await self._agent.rejoin(self._progress, self._timeout_seconds)
+        except NotFound:
+            self.gone.set()
+            raise
+
+    async def _replace(self) -> None:
+        self._lost.append(self._agent)
+        self._agent = Agent(self._client, self._namespace, self._spec)
+        await self._clear_lost()
+        await self._agent.start(self._progress, self._timeout_seconds)
+        await self.settle()
 
     async def _clear_lost(self) -> None:
         """Delete the Jobs of agents that were replaced: theirs is room in a quota, too.

@@ -34,6 +34,9 @@ TRANSIENT = (ConnectionFailed, ServerError, TooManyRequests, PortForwardError, L
 
 Connect = Callable[[Callable[[], Peer]], Awaitable[tuple[asyncio.Transport, Peer]]]
 
+OnOpened = Callable[[Stream, Kind, bytes], None]
+"""Called for each stream that the agent opens, as :class:`~towline.relay.peer.Peer` says."""
+
 
 class Observer(Protocol):
     """Who is told when the link comes and goes."""
@@ -54,12 +57,23 @@ class Link:
     `connect` makes a transport to the agent, wherever that is now. Until the link has been up
     once, an error of it that will not pass by itself ends the context with that error. After
     that it is tried again whatever it says: a laptop that wakes up without a network, or a
-    node that turns a new agent away, is no reason to end a session.
+    node that turns a new agent away, is no reason to end a session. `on_transport` is told of
+    each transport that has come up.
     """
 
-    def __init__(self, connect: Connect, observer: Observer, *, transports: int = TRANSPORTS):
+    def __init__(
+        self,
+        connect: Connect,
+        observer: Observer,
+        *,
+        transports: int = TRANSPORTS,
+        on_transport: Callable[[Peer], None] | None = None,
+        on_opened: OnOpened | None = None,
+    ):
         self._connect = connect
         self._observer = observer
+        self._on_transport = on_transport
+        self._on_opened = on_opened
         self._wanted = transports
         self._peers: list[Peer] = []
         self._up = asyncio.Event()
@@ -157,7 +171,8 @@ class Link:
                 lost.set_result(None)
 
         def make() -> Peer:
-            return Peer(Mux(client=True, hello={"version": __version__}), on_lost=on_lost)
+            mux = Mux(client=True, hello={"version": __version__})
+            return Peer(mux, on_opened=self._on_opened, on_lost=on_lost)
 
         _, peer = await self._connect(make)
         self.agent = await _hello(peer)
@@ -167,6 +182,8 @@ class Link:
 
     def _add(self, peer: Peer) -> None:
         self._peers.append(peer)
+        if self._on_transport:
+            self._on_transport(peer)
         if not self._up.is_set():
             self._been_up = True
             self._told.clear()

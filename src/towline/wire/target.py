@@ -1,4 +1,4 @@
-"""Where a TCP stream goes: a port, and an address or a name, in few bytes."""
+"""The targets of streams, in few bytes: where a connection goes, or where one came from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from towline.wire.frames import Buffer
 
-_PORT = struct.Struct("!HB")
+_PORT = struct.Struct("!H")
+_PORT_AND_FAMILY = struct.Struct("!HB")
 _IPV4, _IPV6, _NAME = 4, 6, 0
 _LONGEST_NAME = 253  # RFC 1035 section 2.3.4, without the root's dot
 
@@ -24,23 +25,22 @@ class Target:
 
     def encode(self) -> bytes:
         """Return the target as OPEN carries it. Raises ValueError when host or port is none."""
-        if not 0 < self.port < 65536:
-            raise ValueError(f"{self.port} is not a port")
+        port = encode_port(self.port)
         try:
             address = ipaddress.ip_address(self.host)
         except ValueError:
-            return _PORT.pack(self.port, _NAME) + _encode_name(self.host)
+            return port + bytes((_NAME,)) + _encode_name(self.host)
         if "%" in self.host:
             raise ValueError(f"{self.host!r} has a zone, which means nothing at the other end")
-        return _PORT.pack(self.port, address.version) + address.packed
+        return port + bytes((address.version,)) + address.packed
 
     @classmethod
     def decode(cls, data: Buffer) -> Target:
         """Return the target that OPEN carried. Raises ValueError when it is malformed."""
-        if len(data) < _PORT.size:
+        if len(data) < _PORT_AND_FAMILY.size:
             raise ValueError("target is too short")
-        port, family = _PORT.unpack_from(data)
-        host = bytes(data[_PORT.size :])
+        port, family = _PORT_AND_FAMILY.unpack_from(data)
+        host = bytes(data[_PORT_AND_FAMILY.size :])
         if not port:
             raise ValueError("target without a port")
         if family == _IPV4 and len(host) == 4:
@@ -50,6 +50,37 @@ class Target:
         if family == _NAME and 0 < len(host) <= _LONGEST_NAME:
             return cls(_checked_name(host.decode("ascii")), port)
         raise ValueError(f"target of family {family} with {len(host)} bytes")
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A connection that came to `port`, from the client's address and port."""
+
+    port: int
+    client: Target
+
+    def encode(self) -> bytes:
+        """Return the target as OPEN carries it. Raises ValueError when port or client is none."""
+        return encode_port(self.port) + self.client.encode()
+
+    @classmethod
+    def decode(cls, data: Buffer) -> Incoming:
+        """Return the target that OPEN carried. Raises ValueError when it is malformed."""
+        return cls(decode_port(data[: _PORT.size]), Target.decode(data[_PORT.size :]))
+
+
+def encode_port(port: int) -> bytes:
+    """Return the target of a CLAIM. Raises ValueError when it is no port."""
+    if not 0 < port < 65536:
+        raise ValueError(f"{port} is not a port")
+    return _PORT.pack(port)
+
+
+def decode_port(data: Buffer) -> int:
+    """Return the port that a CLAIM's OPEN carried. Raises ValueError when it is malformed."""
+    if len(data) != _PORT.size or not any(data):
+        raise ValueError("target is not a port")
+    return int(_PORT.unpack(data)[0])
 
 
 def _encode_name(name: str) -> bytes:

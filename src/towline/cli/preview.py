@@ -1,0 +1,90 @@
+"""`tow preview`: a new service in the cluster for a port of this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from towline.cli.options import cluster_options, output_option
+from towline.cli.output import Narrator, narrator
+from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE, AgentSpec
+from towline.features import expose
+from towline.features.preview import Preview, PreviewOptions
+from towline.kube.config import load_access
+from towline.session import control, runner
+
+EPILOG = """\b
+Examples:
+  tow preview web-alice --expose 8080:80   http://web-alice in the cluster is localhost:8080 here
+  tow preview api --expose 3000,9090       the same two ports there and here
+"""
+
+
+@click.command("preview", epilog=EPILOG)
+@click.argument("name")
+@cluster_options
+@click.option(
+    "--expose",
+    "exposed",
+    multiple=True,
+    required=True,
+    metavar="LOCAL[:REMOTE],…",
+    help="Port of this machine, and of the service if that is another.",
+)
+@click.option("--external", is_flag=True, help="Reachable from outside, by a LoadBalancer.")
+@click.option("-i", "--image", envvar="TOW_IMAGE", default=DEFAULT_IMAGE, show_default=True)
+@click.option(
+    "--grace",
+    type=click.IntRange(min=1),
+    envvar="TOW_GRACE",
+    default=DEFAULT_GRACE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), default=120, show_default=True, metavar="SECONDS"
+)
+@output_option
+def command(
+    name: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    exposed: tuple[str, ...],
+    external: bool,
+    image: str,
+    grace: int,
+    timeout: float,
+    output: str,
+) -> int:
+    """Give a program of this machine a service NAME of its own in the cluster.
+
+    What connects to the service there arrives at the program here. No root is needed. Ctrl-C
+    ends it and leaves nothing behind.
+    """
+    with narrator(output) as tell:
+        access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+        options = PreviewOptions(
+            name,
+            expose.parse(exposed),
+            external,
+            AgentSpec(image=image, grace_seconds=grace),
+            timeout,
+        )
+        preview = Preview(access, options, tell)
+        return runner.run(lambda session: _serve(preview, tell, session))
+
+
+async def _serve(preview: Preview, tell: Narrator, session: runner.Session) -> None:
+    async with control.listen(preview.status, session.stop), preview.open():
+        session.live()
+        status = preview.status()
+        tell.event("ready", _ready_line(status), **status)
+        await preview.ended()
+
+
+def _ready_line(status: dict[str, Any]) -> str:
+    name = f"{status['service']}.{status['namespace']}"
+    ways = ", ".join(f"{name}:{each['remote']} → {each['local']}" for each in status["exposed"])
+    return f"In {status['context']}: {ways} ({', '.join(status['addresses'])}). Ctrl-C ends it."

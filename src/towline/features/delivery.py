@@ -1,0 +1,90 @@
+"""Brings the connections that come to the agent's ports to programs of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from towline.errors import AgentError
+from towline.relay.peer import Peer
+from towline.relay.splice import Splice, reason_of
+from towline.relay.stream import Stream
+from towline.wire.frames import Buffer, Kind, Reason
+from towline.wire.target import Incoming, Target, encode_port
+
+
+class Delivery:
+    """Claims ports of an agent, and joins what comes there to `destinations`, by port.
+
+    Hand :meth:`claim` and :meth:`opened` to the link. Its tasks run in `group`.
+    """
+
+    def __init__(self, destinations: Mapping[int, Target], group: asyncio.TaskGroup) -> None:
+        self._destinations = destinations
+        self._group = group
+        self._claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def claimed(self) -> None:
+        """Wait until the agent gives us the ports. Raises AgentError when it does not."""
+        await asyncio.shield(self._claimed)
+
+    def claim(self, peer: Peer) -> None:
+        """Claim the ports through a transport that has come up."""
+        missing = set(self._destinations)
+        for port in self._destinations:
+
+            def accepted(port: int = port) -> None:
+                missing.discard(port)
+                if not missing and not self._claimed.done():
+                    self._claimed.set_result(None)
+
+            def refused(reason: Reason, port: int = port) -> None:
+                if reason is Reason.UNSUPPORTED and not self._claimed.done():
+                    error = AgentError(f"The agent does not listen on port {port}.")
+                    self._claimed.set_exception(error)
+
+            peer.open(Kind.CLAIM, encode_port(port), _Claim(accepted, refused))
+
+    def opened(self, stream: Stream, kind: Kind, target: bytes) -> None:
+        """Take a stream that the agent has opened: a connection for us."""
+        if kind is not Kind.INCOMING:
+            return
+        try:
+            destination = self._destinations[Incoming.decode(target).port]
+        except (ValueError, KeyError):
+            stream.reset(Reason.UNSUPPORTED)
+            return
+        self._group.create_task(_deliver(Splice(stream), destination), name="deliver")
+
+
+async def _deliver(splice: Splice, destination: Target) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.create_connection(lambda: splice, destination.host, destination.port)
+    except OSError as error:
+        splice.reset(reason_of(error))
+
+
+class _Claim:
+    """The handler of a stream of kind CLAIM: it carries nothing, and lasts with its transport."""
+
+    def __init__(self, accepted: Callable[[], None], refused: Callable[[Reason], None]) -> None:
+        self._accepted = accepted
+        self._refused = refused
+
+    def accepted(self) -> None:
+        """The port is ours."""
+        self._accepted()
+
+    def data(self, data: Buffer) -> None:
+        """Nothing is said on it."""
+
+    def credit(self) -> None:
+        """Nothing is to be sent."""
+
+    def eof(self) -> None:
+        """The agent keeps it until we end it."""
+
+    def reset(self, reason: Reason) -> None:
+        """The port is not, or no more, ours through this transport."""
+        self._refused(reason)

@@ -1,0 +1,179 @@
+"""A new service of the cluster for a port of this machine, for as long as the session lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from towline.cluster import service
+from towline.cluster.job import AgentSpec
+from towline.cluster.keeper import AgentKeeper
+from towline.errors import AgentError
+from towline.features.connect import Narrator
+from towline.features.delivery import Delivery
+from towline.features.expose import Exposed
+from towline.kube.client import Client
+from towline.kube.config import Access
+from towline.link.link import Link
+
+# How often it is looked whether the local program listens by now.
+LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewOptions:
+    """What the user chose."""
+
+    name: str
+    exposed: tuple[Exposed, ...]
+    external: bool
+    agent: AgentSpec
+    timeout_seconds: float
+
+
+class Preview:
+    """One preview: :meth:`open` brings it up and takes it down."""
+
+    def __init__(self, access: Access, options: PreviewOptions, tell: Narrator) -> None:
+        self._access = access
+        self._options = options
+        ports = tuple(each.remote for each in options.exposed)
+        self._spec = replace(options.agent, role="preview", ports=ports)
+        self._tell = tell
+        self._keeper: AgentKeeper | None = None
+        self._state = "starting"
+        self._since = datetime.now(UTC).isoformat(timespec="seconds")
+        self._began = time.monotonic()
+        self._seconds = 0.0
+        self._service: dict[str, Any] = {}
+
+    def status(self) -> dict[str, Any]:
+        """How it is doing, fit for JSON."""
+        return {
+            "command": "preview",
+            "pid": os.getpid(),
+            "state": self._state,
+            "context": self._access.context,
+            "namespace": self._access.namespace,
+            "server": self._access.server,
+            "since": self._since,
+            "seconds": round(self._seconds, 3),
+            "service": self._options.name,
+            "addresses": self._service.get("spec", {}).get("clusterIPs", []),
+            "exposed": [
+                {"remote": each.remote, "local": f"{each.local.host}:{each.local.port}"}
+                for each in self._options.exposed
+            ],
+            "agent": self._keeper.pod if self._keeper else "",
+        }
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Inside, the service is there and leads here; afterwards nothing is left.
+
+        Raises TowlineError, possibly in an exception group, for whatever stands in the way.
+        """
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(Client(self._access))
+            keeper = self._keeper = await stack.enter_async_context(self._new_keeper(client))
+            await keeper.start()
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            await self._deliver(stack, group, keeper)
+            self._service = await service.create(client, self._access.namespace, self._manifest())
+            settling = group.create_task(keeper.settle(), name="settle")
+            looking = group.create_task(self._watch_programs(), name="look")
+            stack.callback(settling.cancel)
+            stack.callback(looking.cancel)
+            self._state = "connected"
+            self._seconds = time.monotonic() - self._began
+            try:
+                yield
+            finally:
+                self._state = "ending"
+
+    async def ended(self) -> None:
+        """Wait until it cannot go on; raises AgentError with the reason."""
+        assert self._keeper
+        await self._keeper.gone.wait()
+        raise AgentError(
+            f"The agent's Job was deleted, and the service {self._options.name} with it.",
+            "Start the preview again.",
+        )
+
+    # -- how the link is doing (towline.link.link.Observer)
+
+    def link_up(self) -> None:
+        """The link is there, for the first time or again."""
+        if self._state == "reconnecting":
+            self._state = "connected"
+            self._tell.event("reconnected", "The link to the cluster is back.")
+
+    def link_down(self, reason: str) -> None:
+        """The link is lost; meanwhile connections are reset."""
+        if self._keeper:
+            self._keeper.doubt()
+        if self._state == "connected":
+            self._state = "reconnecting"
+            self._tell.event(
+                "reconnecting", f"The link to the cluster is lost ({reason}); reconnecting."
+            )
+
+    def link_failing(self, reason: str) -> None:
+        """It does not come up, or back, for a reason that is news."""
+        if self._state == "starting":
+            self._tell.progress(f"Waiting for the agent to answer: {reason}")
+        elif self._state == "reconnecting":
+            self._tell.event("reconnecting", f"Still reconnecting: {reason}")
+
+    # -- bringing it up
+
+    def _new_keeper(self, client: Client) -> AgentKeeper:
+        return AgentKeeper(
+            client,
+            self._access.namespace,
+            self._spec,
+            self._tell.progress,
+            self._options.timeout_seconds,
+        )
+
+    async def _deliver(
+        self, stack: AsyncExitStack, group: asyncio.TaskGroup, keeper: AgentKeeper
+    ) -> None:
+        """Link to the agent, and have all that comes to its ports brought here."""
+        programs = {each.remote: each.local for each in self._options.exposed}
+        delivery = Delivery(programs, group)
+        link = await stack.enter_async_context(
+            Link(keeper.connect, self, on_transport=delivery.claim, on_opened=delivery.opened)
+        )
+        self._tell.progress("Waiting for the agent to answer")
+        await link.first(self._options.timeout_seconds)
+        await delivery.claimed()
+
+    def _manifest(self) -> dict[str, Any]:
+        assert self._keeper
+        return service.manifest(
+            self._options.name,
+            self._spec,
+            self._keeper.owner_reference,
+            external=self._options.external,
+        )
+
+    async def _watch_programs(self) -> None:
+        """Tell of each program that does not listen yet, and when it does."""
+        missing = [each for each in self._options.exposed if not await each.is_served()]
+        for each in missing:
+            where = f"{each.local.host}:{each.local.port}"
+            self._tell.event(
+                "unserved", f"Nothing listens on {where} yet: connections are reset until it does."
+            )
+        while missing:
+            await asyncio.sleep(LOOK_SECONDS)
+            for each in [each for each in missing if await each.is_served()]:
+                missing.remove(each)
+                self._tell.event("served", f"{each.local.host}:{each.local.port} answers now.")

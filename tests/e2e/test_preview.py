@@ -1,0 +1,251 @@
+"""A service in the cluster for a program of the laptop: reached, lost and gone."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lab import namespaces
+from tests.e2e import objects
+from tests.e2e.outage import SILENCE, outage
+from tests.e2e.tow import GRACE_SECONDS, connected, starting
+from tests.e2e.waiting import until
+
+SESSION_ERROR = 8
+AGENT_ERROR = 6
+# kube-proxy looks at its work once a second.
+SERVED_SECONDS = 15
+# An agent notices a session that has fallen silent within this time.
+SILENT_SECONDS = 10
+
+pytestmark = pytest.mark.usefixtures("no_trace")
+
+
+class Program:
+    """A program of the laptop: it tells its name, then gives back in capitals what it gets."""
+
+    def __init__(self, laptop, name: str, port: int = 0) -> None:
+        self.name = name
+        self._listening = laptop.call(
+            lambda: socket.create_server(("::1", port), family=socket.AF_INET6)
+        )
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        # What waits in accept() would keep the socket.
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _serve(self) -> None:
+        try:
+            while True:
+                client, _ = self._listening.accept()
+                threading.Thread(target=self._converse, args=(client,), daemon=True).start()
+        except OSError:
+            return
+
+    def _converse(self, client: socket.socket) -> None:
+        try:
+            with client:
+                client.sendall(self.name.encode())
+                while data := client.recv(1 << 16):
+                    client.sendall(data.upper())
+        except OSError:
+            return
+
+
+@contextmanager
+def program(laptop, name: str = "here", port: int = 0) -> Iterator[Program]:
+    made = Program(laptop, name, port)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def previewing(laptop, name, *arguments):
+    return starting(laptop, name, *arguments, command="preview")
+
+
+def previewed(laptop, name, *arguments):
+    return connected(laptop, name, *arguments, command="preview")
+
+
+def ask(lab, address, port, words=b"hello"):
+    """What a client in the cluster gets, to the end; raises OSError."""
+
+    def inside() -> bytes:
+        with socket.create_connection((address, port), timeout=5) as client:
+            client.settimeout(20)
+            client.sendall(words)
+            client.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := client.recv(1 << 16):
+                answer += piece
+            return answer
+
+    return namespaces.call_inside(lab.layout.node_net, inside)
+
+
+def answers(lab, address, port, words=b"hello"):
+    try:
+        return ask(lab, address, port, words)
+    except OSError:
+        return b""
+
+
+def await_answer(lab, session, port, wanted):
+    for address in session.ready()["addresses"]:
+        until(lambda: answers(lab, address, port) == wanted, SERVED_SECONDS, f"{wanted!r}")
+
+
+def test_service_leads_to_the_program_over_both_families(lab, laptop):
+    with program(laptop) as here, previewed(laptop, "mine", f"--expose={here.port}:80") as session:
+        ready = session.ready()
+        assert len(ready["addresses"]) == 2
+        await_answer(lab, session, 80, b"hereHELLO")
+        words = b"abc" * (1 << 20)
+        assert ask(lab, ready["addresses"][0], 80, words) == b"here" + words.upper()
+        assert "mine.default:80" in ready["message"]
+
+
+def test_several_ports_also_those_of_the_agent_itself(lab, laptop):
+    with program(laptop, "one") as one, program(laptop, "two") as two:
+        exposed = f"--expose={one.port}:7070,{two.port}:9000"
+        with previewed(laptop, "mine", exposed) as session:
+            await_answer(lab, session, 7070, b"oneHELLO")
+            await_answer(lab, session, 9000, b"twoHELLO")
+
+
+def test_pods_find_it_by_its_name(lab, laptop):
+    with program(laptop) as here, previewed(laptop, "mine", f"--expose={here.port}:80") as session:
+        await_answer(lab, session, 80, b"hereHELLO")
+        asking = (
+            "import socket; c=socket.create_connection(('mine.default',80),5);"
+            "c.shutdown(1); print(c.recv(9))"
+        )
+        done = lab.kubectl("exec", "deploy/sample", "--", "python3", "-c", asking)
+        assert done.strip() == "b'here'"
+
+
+def test_program_that_does_not_listen_yet_is_told_and_awaited(lab, laptop):
+    with program(laptop) as free:
+        port = free.port
+    with previewed(laptop, "mine", f"--expose={port}:80") as session:
+        assert str(port) in session.event("unserved")["message"]
+        address = session.ready()["addresses"][0]
+        until(lambda: is_reset(lab, address), SERVED_SECONDS, "a reset")
+        with program(laptop, "late", port):
+            session.event("served")
+            assert ask(lab, address, 80) == b"lateHELLO"
+        until(lambda: is_reset(lab, address), SERVED_SECONDS, "a reset again")
+
+
+def is_reset(lab, address):
+    try:
+        return ask(lab, address, 80) is None
+    except ConnectionResetError:
+        return True
+    except OSError:
+        return False
+
+
+def test_name_that_is_taken_is_left_alone(lab, laptop):
+    with previewing(laptop, "web", "--expose=8080:80") as session:
+        error = session.error()
+        assert error["exit_code"] == SESSION_ERROR
+        assert "web in the namespace default" in error["summary"]
+    with previewed(laptop, "mine", "--expose=8080:80"):
+        with previewing(laptop, "mine", "--expose=8080:80") as second:
+            assert "root@" in second.error()["summary"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--expose=x",), ("--expose=80:81:82:83",), ("--expose=0",), ("--expose=1:2,3:2",)],
+)
+def test_ports_that_are_none_are_refused(laptop, arguments):
+    with previewing(laptop, "mine", *arguments) as session:
+        assert session.error()["exit_code"] == 2
+
+
+@pytest.mark.parametrize("name", ["Mine", "a.b", "-x-"])
+def test_names_that_no_service_may_have_are_refused(laptop, name):
+    with previewing(laptop, "--expose=8080", "--", name) as session:
+        error = session.error()
+        assert name in error["summary"]
+
+
+def test_killed_session_leaves_nothing(lab, laptop, no_trace):
+    no_trace.allow_grace(GRACE_SECONDS)
+    with program(laptop) as here, previewing(laptop, "mine", f"--expose={here.port}:80") as session:
+        await_answer(lab, session, 80, b"hereHELLO")
+        session.process.kill()
+        session.end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ended", "killed"])
+def test_ended_at_each_step_of_starting(laptop, no_trace, number):
+    no_trace.allow_grace(GRACE_SECONDS)
+    steps = []
+    while not steps or steps[-1]:
+        with previewing(laptop, "mine", "--expose=8080:80") as session:
+            steps.append(session.step(len(steps) + 1))
+            session.process.send_signal(number)
+            assert session.end() in (-number, 0, 130)
+            no_trace.check_laptop()
+        until(lambda: not is_there(laptop.lab, "mine"), 60, "the service to be gone")
+    assert len(steps) >= 3
+
+
+def is_there(lab, name):
+    done = lab.run_in_node(["kubectl", "get", "service", name, "--ignore-not-found", "-o", "name"])
+    assert done.returncode == 0, done.stderr
+    return bool(done.stdout)
+
+
+def test_way_that_is_cut_resets_and_comes_back(lab, laptop):
+    """For less than the agent waits: the service keeps its addresses."""
+    with program(laptop) as here:
+        exposed = f"--expose={here.port}:80"
+        with previewed(laptop, "mine", exposed, "--grace=60") as session:
+            await_answer(lab, session, 80, b"hereHELLO")
+            address = session.ready()["addresses"][0]
+            seen = len(session.events)
+            with outage(laptop, SILENCE):
+                until(lambda: is_reset(lab, address), SILENT_SECONDS + 5, "a reset, no hang")
+            session.event("reconnected", after=seen)
+            until(lambda: answers(lab, address, 80) == b"hereHELLO", 15, "it to work again")
+
+
+def test_lost_pod_is_replaced_and_the_service_keeps_its_addresses(lab, laptop):
+    with program(laptop) as here, previewed(laptop, "mine", f"--expose={here.port}:80") as session:
+        await_answer(lab, session, 80, b"hereHELLO")
+        pod, seen = session.ready()["agent"], len(session.events)
+        lab.kubectl("delete", "pod", pod, "--wait=false")
+        session.event("reconnected", after=seen)
+        await_answer(lab, session, 80, b"hereHELLO")
+        (status,) = json.loads(laptop.run(laptop.tow, "status", "-o", "json").stdout)
+        assert status["agent"] != pod
+
+
+def test_deleted_job_ends_it(lab, laptop):
+    with previewing(laptop, "mine", "--expose=8080:80") as session:
+        session.ready()
+        (job,) = objects.agents(lab)
+        lab.kubectl("delete", "job", job["metadata"]["name"], "--wait=false")
+        assert session.error()["exit_code"] == AGENT_ERROR
+
+
+def test_works_in_a_restricted_namespace(lab, laptop):
+    with program(laptop) as here:
+        exposed = f"--expose={here.port}:80"
+        with previewed(laptop, "mine", exposed, "-n", "restricted") as session:
+            await_answer(lab, session, 80, b"hereHELLO")

@@ -1,0 +1,219 @@
+"""Connections to an agent's port, delivered here by a session, or passed by to the original."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from towline.agent.intercept import KEPT_BYTES, Intercepted
+from towline.agent.server import Agent
+from towline.errors import AgentError
+from towline.features.delivery import Delivery
+from towline.relay.peer import Peer
+from towline.wire.mux import Mux
+from towline.wire.target import Target
+
+SECONDS = 20.0  # until a test that hangs fails
+
+
+@dataclass
+class Origin:
+    """A server that tells its name, then gives back in capitals what it gets."""
+
+    name: str
+    port: int = 0
+    server: asyncio.Server | None = None
+    clients: int = 0
+
+    async def start(self) -> None:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients += 1
+        writer.write(self.name.encode())
+        while data := await reader.read(1 << 16):
+            writer.write(data.upper())
+            await writer.drain()
+        writer.close()
+
+
+@dataclass
+class Ground:
+    """An agent with one port, the original behind it, and a program that a session serves."""
+
+    agent: Agent
+    link: int
+    port: int
+    original: Origin
+    program: Origin
+    group: asyncio.TaskGroup
+
+    async def session(self, port: int | None = None) -> tuple[Peer, Delivery]:
+        """A session that claims the port, or another."""
+        program = Target("127.0.0.1", self.program.port)
+        delivery = Delivery({port or self.port: program}, self.group)
+        _, peer = await asyncio.get_running_loop().create_connection(
+            lambda: Peer(Mux(client=True), on_opened=delivery.opened), "127.0.0.1", self.link
+        )
+        await peer.ready()
+        delivery.claim(peer)
+        return peer, delivery
+
+    async def ask(self, words: bytes = b"hello") -> bytes:
+        """What a client gets for its words, to the end; raises ConnectionResetError."""
+        async with asyncio.timeout(SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            try:
+                writer.write(words)
+                writer.write_eof()
+                return await reader.read()
+            finally:
+                writer.close()
+
+
+@asynccontextmanager
+async def ground(*, has_original: bool = True) -> AsyncIterator[Ground]:
+    original, program = Origin("original:"), Origin("program:")
+    await original.start()
+    await program.start()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    target = Target("127.0.0.1", original.port) if has_original else None
+    async with AsyncExitStack() as stack:
+        agent = Agent(600, [Intercepted(port, target)])
+        stack.push_async_callback(agent.close)
+        await agent.interception.start()
+        server = await asyncio.get_running_loop().create_server(agent.accept, "127.0.0.1", 0)
+        stack.callback(server.close)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        link = server.sockets[0].getsockname()[1]
+        yield Ground(agent, link, port, original, program, group)
+        for origin in (original, program):
+            assert origin.server
+            origin.server.close()
+
+
+async def test_unclaimed_connections_pass_by_to_the_original() -> None:
+    async with ground() as here:
+        assert await here.ask() == b"original:HELLO"
+
+
+async def test_claimed_connections_come_to_the_program() -> None:
+    async with ground() as here:
+        _, delivery = await here.session()
+        await delivery.claimed()
+        assert await here.ask() == b"program:HELLO"
+        assert here.original.clients == 0
+
+
+@pytest.mark.parametrize("end", [Peer.close, Peer.abort])
+async def test_connections_pass_by_again_when_the_session_is_gone(
+    end: Callable[[Peer], None],
+) -> None:
+    async with ground() as here:
+        peer, delivery = await here.session()
+        await delivery.claimed()
+        end(peer)
+        assert await here.ask() == b"original:HELLO"
+
+
+@pytest.mark.parametrize("size", [5, KEPT_BYTES * 8])
+async def test_original_gets_all_that_a_program_which_does_not_listen_did_not_take(
+    size: int,
+) -> None:
+    async with ground() as here:
+        assert here.program.server
+        here.program.server.close()
+        _, delivery = await here.session()
+        await delivery.claimed()
+        assert await here.ask(b"x" * size) == b"original:" + b"X" * size
+        await here.program.start()
+        assert await here.ask() == b"program:HELLO"
+
+
+async def test_connection_without_claim_and_original_is_reset() -> None:
+    async with ground(has_original=False) as here:
+        with pytest.raises(ConnectionResetError):
+            await here.ask()
+
+
+async def test_original_that_does_not_listen_resets() -> None:
+    async with ground() as here:
+        assert here.original.server
+        here.original.server.close()
+        with pytest.raises(ConnectionResetError):
+            await here.ask()
+
+
+async def test_open_connections_are_reset_when_the_session_is_gone() -> None:
+    async with ground() as here, asyncio.timeout(SECONDS):
+        peer, delivery = await here.session()
+        await delivery.claimed()
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        assert await reader.readexactly(8) == b"program:"
+        peer.abort()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+async def test_reset_of_a_client_is_a_reset(claimed: bool) -> None:
+    async with ground() as here, asyncio.timeout(SECONDS):
+        if claimed:
+            _, delivery = await here.session()
+            await delivery.claimed()
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        await reader.readuntil(b":")
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+        origin = here.program if claimed else here.original
+        assert origin.clients == 1
+        assert origin.server
+        origin.server.close()
+        await origin.server.wait_closed()
+
+
+async def test_bulk_passes_both_ways_with_half_closes() -> None:
+    async with ground() as here:
+        words = b"abc" * (1 << 20)
+        assert await here.ask(words) == b"original:" + words.upper()
+        _, delivery = await here.session()
+        await delivery.claimed()
+        assert await here.ask(words) == b"program:" + words.upper()
+
+
+async def test_claim_of_a_port_that_is_not_intercepted_is_refused() -> None:
+    async with ground() as here:
+        _, delivery = await here.session(port=1)
+        with pytest.raises(AgentError, match="does not listen on port 1"):
+            await delivery.claimed()
+
+
+async def test_session_with_several_transports_gets_each_connection_once() -> None:
+    async with ground() as here:
+        first, delivery = await here.session()
+        await delivery.claimed()
+        second, again = await here.session()
+        await again.claimed()
+        answers = await asyncio.gather(*(here.ask(b"%d" % n) for n in range(20)))
+        assert sorted(answers) == sorted(b"program:%d" % n for n in range(20))
+        assert here.program.clients == 20
+        first.abort()
+        assert await here.ask() == b"program:HELLO"
+        second.abort()
+        assert await here.ask() == b"original:HELLO"
+
+
+def test_intercepted_is_read_as_it_is_written() -> None:
+    assert Intercepted.parse("80") == Intercepted(80)
+    assert Intercepted.parse("80=web:8080") == Intercepted(80, Target("web", 8080))
+    assert Intercepted.parse("80=[fd00::1]:81") == Intercepted(80, Target("fd00::1", 81))
