@@ -102,8 +102,12 @@ def answers(lab, address, port, words=b"hello"):
 
 
 def await_answer(lab, session, port, wanted):
-    for address in session.ready()["addresses"]:
-        until(lambda: answers(lab, address, port) == wanted, SERVED_SECONDS, f"{wanted!r}")
+    addresses = session.ready()["addresses"]
+
+    def all_answer():
+        return all(answers(lab, address, port) == wanted for address in addresses)
+
+    until(all_answer, SERVED_SECONDS, f"{wanted!r}")
 
 
 def test_service_leads_to_the_program_over_both_families(lab, laptop):

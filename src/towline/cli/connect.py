@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from towline.cli.options import cluster_options, output_option
-from towline.cli.output import Narrator, narrator, told
+from towline.cli.output import narrator, told
 from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE, AgentSpec
 from towline.errors import SessionError, TowlineError
 from towline.features.connect import Connection, ConnectOptions
+from towline.features.state import Narrator
 from towline.kube.config import Access, load_access
 from towline.redirect.launch import start_helper
 from towline.session import background, control, runner
@@ -137,11 +138,16 @@ def _refuse_second(access: Access) -> None:
     """One session serves a namespace of a cluster; a second one would only stand in its way."""
     for pid in control.find():
         other = control.status(pid)
-        if other and (other["server"], other["namespace"]) == (access.server, access.namespace):
+        if other and _is_same(other, access):
             raise SessionError(
                 f"Session {pid} is connected to the namespace {access.namespace} already.",
                 f"Use it, or end it with 'tow disconnect {pid}'.",
             )
+
+
+def _is_same(other: dict[str, Any], access: Access) -> bool:
+    where = (other["command"], other["server"], other["namespace"])
+    return where == ("connect", access.server, access.namespace)
 
 
 def _ready_line(status: dict[str, Any], end: str) -> str:

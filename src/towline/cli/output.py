@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
@@ -19,16 +19,6 @@ from towline.errors import TowlineError
 INTERNAL_ERROR = 70
 # A step that ends sooner than this needs no line of its own where there is no terminal.
 QUIET_SECONDS = 1.0
-
-
-class Narrator(Protocol):
-    """Tells the user how a command goes on."""
-
-    def progress(self, message: str) -> None:
-        """What is being waited for now."""
-
-    def event(self, name: str, message: str, **data: Any) -> None:
-        """Something that happened, with its data for machines."""
 
 
 def show_error(error: TowlineError) -> None:

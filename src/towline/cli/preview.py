@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from towline.cli.options import cluster_options, output_option
-from towline.cli.output import Narrator, narrator
+from towline.cli.output import narrator
 from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE, AgentSpec
 from towline.features import expose
 from towline.features.preview import Preview, PreviewOptions
+from towline.features.state import Narrator
 from towline.kube.config import load_access
 from towline.session import control, runner
 

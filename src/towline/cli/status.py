@@ -28,8 +28,15 @@ def command(output: str) -> None:
 
 
 def _line(session: dict[str, Any]) -> str:
-    ranges = ", ".join(map(str, session["ranges"])) or "no ranges yet"
     return (
-        f"{session['pid']}  {session['state']}  {session['context']}/{session['namespace']}"
-        f"  since {session['since']}  {ranges}"
+        f"{session['pid']}  {session['command']}  {session['state']}"
+        f"  {session['context']}/{session['namespace']}  since {session['since']}  {_what(session)}"
     )
+
+
+def _what(session: dict[str, Any]) -> str:
+    """What it makes reachable."""
+    if "ranges" in session:
+        return ", ".join(map(str, session["ranges"])) or "no ranges yet"
+    ways = [f"{each['remote']} → {each['local']}" for each in session.get("exposed", ())]
+    return f"{session.get('service', '')}: {', '.join(ways)}"

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from towline.cluster import ranges
 from towline.cluster.job import AgentSpec
@@ -24,6 +21,7 @@ from towline.features.dialer import Dialer
 from towline.features.findings import Finding
 from towline.features.leads import Leads, addresses_of, hosts_of, leadable
 from towline.features.names import Names, Nameservers
+from towline.features.state import Narrator, SessionState
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
@@ -33,16 +31,6 @@ from towline.redirect.control import Redirect
 from towline.redirect.intercept import Intercept
 
 
-class Narrator(Protocol):
-    """Tells the user how it goes."""
-
-    def progress(self, message: str) -> None:
-        """What is being waited for now."""
-
-    def event(self, name: str, message: str, **data: Any) -> None:
-        """Something that happened."""
-
-
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
     """What the user chose. `helper` is the socket of a root helper, if one was started already."""
@@ -50,15 +38,6 @@ class ConnectOptions:
     agent: AgentSpec
     timeout_seconds: float
     helper: socket.socket | None = None
-
-
-@dataclass(slots=True)
-class _State:
-    state: str = "starting"
-    device: str = ""
-    since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    began: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0
 
 
 class _Found(NamedTuple):
@@ -76,7 +55,7 @@ class Connection:
         self._access = access
         self._options = options
         self._tell = tell
-        self._now = _State()
+        self._state = SessionState("connect", access, tell, self._doubt)
         self._keeper: AgentKeeper | None = None
         self._redirect: Redirect | None = None
         self._link: Link | None = None
@@ -85,18 +64,11 @@ class Connection:
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
         return {
-            "pid": os.getpid(),
-            "state": self._now.state,
-            "context": self._access.context,
-            "namespace": self._access.namespace,
-            "server": self._access.server,
-            "since": self._now.since,
-            "seconds": round(self._now.seconds, 3),
+            **self._state.status(),
             "ranges": [str(net) for net in self._leads.ranges] if self._leads else [],
-            "device": self._now.device,
+            "device": self._redirect.device if self._redirect else "",
             "agent": self._keeper.pod if self._keeper else "",
             "streams": self._link.streams if self._link else 0,
-            "tasks": len(asyncio.all_tasks()),
         }
 
     @asynccontextmanager
@@ -112,7 +84,7 @@ class Connection:
             nameservers = Nameservers()
             found = await self._start(client, keeper)
             self._leads = leads = Leads(redirect, [*found.own, *nameservers.all()])
-            link = await stack.enter_async_context(Link(keeper.connect, self))
+            link = await stack.enter_async_context(Link(keeper.connect, self._state))
             self._link = link
             self._tell.progress("Waiting for the agent to answer")
             await link.first(self._options.timeout_seconds)
@@ -125,12 +97,11 @@ class Connection:
             names = Names(link, redirect, leads, nameservers, self._note)
             await stack.enter_async_context(names.serve(self._cluster_names(link)))
             group.create_task(keeper.settle(), name="settle")
-            self._now.state = "connected"
-            self._now.seconds = time.monotonic() - self._now.began
+            self._state.live()
             try:
                 yield
             finally:
-                self._now.state = "ending"
+                self._state.ending()
 
     async def ended(self) -> None:
         """Wait until the connection cannot go on; raises RedirectError with the reason."""
@@ -141,39 +112,11 @@ class Connection:
             "Start the session again.",
         )
 
-    # -- how the link is doing (towline.link.link.Observer)
-
-    def link_up(self) -> None:
-        """The link is there, for the first time or again."""
-        if self._now.state == "reconnecting":
-            self._now.state = "connected"
-            self._tell.event("reconnected", "The link to the cluster is back.")
-
-    def link_down(self, reason: str) -> None:
-        """The link is lost; it comes back by itself, through another agent if need be."""
-        if self._keeper:
-            self._keeper.doubt()
-        if self._now.state == "connected":
-            self._now.state = "reconnecting"
-            self._tell.event(
-                "reconnecting", f"The link to the cluster is lost ({reason}); reconnecting."
-            )
-
-    def link_failing(self, reason: str) -> None:
-        """It does not come up, or back, for a reason that is news."""
-        if self._now.state == "starting":
-            self._tell.progress(f"Waiting for the agent to answer: {reason}")
-        elif self._now.state == "reconnecting":
-            self._tell.event("reconnecting", f"Still reconnecting: {reason}")
-
-    # -- bringing it up
-
     @asynccontextmanager
     async def _open_redirect(self) -> AsyncIterator[Redirect]:
         helper = self._options.helper
         async with Redirect.open() if helper is None else Redirect.adopt(helper) as redirect:
             self._redirect = redirect
-            self._now.device = redirect.device
             yield redirect
 
     def _new_keeper(self, client: Client) -> AgentKeeper:
@@ -211,6 +154,10 @@ class Connection:
             self._access.namespace,
             [host for host in hosts_of(self._access) if not _is_address(host)],
         )
+
+    def _doubt(self) -> None:
+        if self._keeper:
+            self._keeper.doubt()
 
     def _note(self, finding: Finding) -> None:
         text = f"{finding.what}. {finding.hint}"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from towline.errors import AgentError
+from towline.features import expose
 from towline.relay.peer import Peer
 from towline.relay.splice import Splice, reason_of
 from towline.relay.stream import Stream
@@ -58,9 +59,8 @@ class Delivery:
 
 
 async def _deliver(splice: Splice, destination: Target) -> None:
-    loop = asyncio.get_running_loop()
     try:
-        await loop.create_connection(lambda: splice, destination.host, destination.port)
+        await expose.connect(lambda: splice, destination)
     except OSError as error:
         splice.reset(reason_of(error))
 

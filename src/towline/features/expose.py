@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,6 +11,9 @@ from towline.errors import UsageError
 from towline.wire.target import Target
 
 LOOK_SECONDS = 1.0
+LOCALHOST = "localhost"
+# Whatever /etc/hosts says of its name: programs listen on either, or both.
+_LOOPBACK = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,21 @@ class Exposed:
         """Whether a program listens at this machine's end."""
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
-                _, writer = await asyncio.open_connection(self.local.host, self.local.port)
-                writer.close()
+                (await connect(asyncio.Protocol, self.local)).close()
                 return True
         return False
+
+
+async def connect(factory: Callable[[], asyncio.Protocol], local: Target) -> asyncio.Transport:
+    """Connect to a program of this machine. Raises OSError when none listens."""
+    loop = asyncio.get_running_loop()
+    if local.host == LOCALHOST:
+        with suppress(ConnectionRefusedError):
+            transport, _ = await loop.create_connection(factory, _LOOPBACK[0], local.port)
+            return transport
+    host = _LOOPBACK[1] if local.host == LOCALHOST else local.host
+    transport, _ = await loop.create_connection(factory, host, local.port)
+    return transport
 
 
 def parse(texts: Iterable[str]) -> tuple[Exposed, ...]:
@@ -45,7 +59,7 @@ def parse(texts: Iterable[str]) -> tuple[Exposed, ...]:
 
 def _one(text: str) -> Exposed:
     words = text.split(":")
-    host = "localhost" if words[0].isdecimal() else words.pop(0)
+    host = LOCALHOST if words[0].isdecimal() else words.pop(0)
     try:
         local, remote = map(_port, words if len(words) == 2 else [*words, *words])
     except ValueError:

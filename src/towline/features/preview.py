@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from towline.cluster import service
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
 from towline.errors import AgentError
-from towline.features.connect import Narrator
 from towline.features.delivery import Delivery
 from towline.features.expose import Exposed
+from towline.features.state import Narrator, SessionState
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
@@ -47,23 +44,14 @@ class Preview:
         self._spec = replace(options.agent, role="preview", ports=ports)
         self._tell = tell
         self._keeper: AgentKeeper | None = None
-        self._state = "starting"
-        self._since = datetime.now(UTC).isoformat(timespec="seconds")
-        self._began = time.monotonic()
-        self._seconds = 0.0
+        self._link: Link | None = None
+        self._state = SessionState("preview", access, tell, self._doubt)
         self._service: dict[str, Any] = {}
 
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
         return {
-            "command": "preview",
-            "pid": os.getpid(),
-            "state": self._state,
-            "context": self._access.context,
-            "namespace": self._access.namespace,
-            "server": self._access.server,
-            "since": self._since,
-            "seconds": round(self._seconds, 3),
+            **self._state.status(),
             "service": self._options.name,
             "addresses": self._service.get("spec", {}).get("clusterIPs", []),
             "exposed": [
@@ -71,6 +59,7 @@ class Preview:
                 for each in self._options.exposed
             ],
             "agent": self._keeper.pod if self._keeper else "",
+            "streams": self._link.streams if self._link else 0,
         }
 
     @asynccontextmanager
@@ -90,12 +79,11 @@ class Preview:
             looking = group.create_task(self._watch_programs(), name="look")
             stack.callback(settling.cancel)
             stack.callback(looking.cancel)
-            self._state = "connected"
-            self._seconds = time.monotonic() - self._began
+            self._state.live()
             try:
                 yield
             finally:
-                self._state = "ending"
+                self._state.ending()
 
     async def ended(self) -> None:
         """Wait until it cannot go on; raises AgentError with the reason."""
@@ -105,33 +93,6 @@ class Preview:
             f"The agent's Job was deleted, and the service {self._options.name} with it.",
             "Start the preview again.",
         )
-
-    # -- how the link is doing (towline.link.link.Observer)
-
-    def link_up(self) -> None:
-        """The link is there, for the first time or again."""
-        if self._state == "reconnecting":
-            self._state = "connected"
-            self._tell.event("reconnected", "The link to the cluster is back.")
-
-    def link_down(self, reason: str) -> None:
-        """The link is lost; meanwhile connections are reset."""
-        if self._keeper:
-            self._keeper.doubt()
-        if self._state == "connected":
-            self._state = "reconnecting"
-            self._tell.event(
-                "reconnecting", f"The link to the cluster is lost ({reason}); reconnecting."
-            )
-
-    def link_failing(self, reason: str) -> None:
-        """It does not come up, or back, for a reason that is news."""
-        if self._state == "starting":
-            self._tell.progress(f"Waiting for the agent to answer: {reason}")
-        elif self._state == "reconnecting":
-            self._tell.event("reconnecting", f"Still reconnecting: {reason}")
-
-    # -- bringing it up
 
     def _new_keeper(self, client: Client) -> AgentKeeper:
         return AgentKeeper(
@@ -149,11 +110,17 @@ class Preview:
         programs = {each.remote: each.local for each in self._options.exposed}
         delivery = Delivery(programs, group)
         link = await stack.enter_async_context(
-            Link(keeper.connect, self, on_transport=delivery.claim, on_opened=delivery.opened)
+            Link(
+                keeper.connect, self._state, on_transport=delivery.claim, on_opened=delivery.opened
+            )
         )
         self._tell.progress("Waiting for the agent to answer")
         await link.first(self._options.timeout_seconds)
         await delivery.claimed()
+
+    def _doubt(self) -> None:
+        if self._keeper:
+            self._keeper.doubt()
 
     def _manifest(self) -> dict[str, Any]:
         assert self._keeper

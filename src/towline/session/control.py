@@ -23,13 +23,13 @@ LINE_LIMIT_BYTES = 1 << 20
 
 # What an answer has at least; one of another version of towline may lack more.
 STATUS_FIELDS = {
+    "command": str,
     "pid": int,
     "state": str,
     "context": str,
     "namespace": str,
     "server": str,
     "since": str,
-    "ranges": list,
 }
 
 _NAME = re.compile(r"@(towline/(\d+)/(\d+))$")

@@ -9,6 +9,7 @@ import pytest
 from towline.session import control
 
 STATUS = {
+    "command": "connect",
     "pid": 1,
     "state": "connected",
     "context": "lab",
@@ -77,7 +78,7 @@ async def test_garbage_stops_nothing(garbage: bytes, caplog: pytest.LogCaptureFi
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("answer", [[], "connected", {}, {**STATUS, "ranges": None}])
+@pytest.mark.parametrize("answer", [[], "connected", {}, {**STATUS, "state": None}])
 async def test_answer_that_makes_no_sense_is_none(answer: object) -> None:
     async with control.listen(lambda: answer, lambda: None):  # type: ignore[arg-type,return-value]
         assert await asyncio.to_thread(control.status, os.getpid()) is None

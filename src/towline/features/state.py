@@ -1,0 +1,89 @@
+"""How a session is doing, and what its user is told when its link comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from towline.kube.config import Access
+
+
+class Narrator(Protocol):
+    """Tells the user how it goes."""
+
+    def progress(self, message: str) -> None:
+        """What is being waited for now."""
+
+    def event(self, name: str, message: str, **data: Any) -> None:
+        """Something that happened, with its data for machines."""
+
+
+class SessionState:
+    """The state of one session: starting, connected, reconnecting, ending.
+
+    It is its link's observer (:class:`towline.link.link.Observer`). `doubt` is called when the
+    link is lost.
+    """
+
+    def __init__(
+        self, command: str, access: Access, tell: Narrator, doubt: Callable[[], None]
+    ) -> None:
+        self._command = command
+        self._access = access
+        self._tell = tell
+        self._doubt = doubt
+        self._state = "starting"
+        self._since = datetime.now(UTC).isoformat(timespec="seconds")
+        self._began = time.monotonic()
+        self._seconds = 0.0
+
+    def status(self) -> dict[str, Any]:
+        """What there is to say of any session, fit for JSON."""
+        return {
+            "command": self._command,
+            "pid": os.getpid(),
+            "state": self._state,
+            "context": self._access.context,
+            "namespace": self._access.namespace,
+            "server": self._access.server,
+            "since": self._since,
+            "seconds": round(self._seconds, 3),
+            "tasks": len(asyncio.all_tasks()),
+        }
+
+    def live(self) -> None:
+        """Everything is there."""
+        self._state = "connected"
+        self._seconds = time.monotonic() - self._began
+
+    def ending(self) -> None:
+        """It is being taken down."""
+        self._state = "ending"
+
+    def link_up(self) -> None:
+        """The link is there, for the first time or again."""
+        if self._state == "reconnecting":
+            self._state = "connected"
+            self._tell.event("reconnected", "The link to the cluster is back.")
+
+    def link_down(self, reason: str) -> None:
+        """The link is lost; it comes back by itself, through another agent if need be."""
+        self._doubt()
+        if self._state == "connected":
+            self._state = "reconnecting"
+            self._tell.event(
+                "reconnecting", f"The link to the cluster is lost ({reason}); reconnecting."
+            )
+
+    def link_failing(self, reason: str) -> None:
+        """It does not come up, or back, for a reason that is news."""
+        if self._state == "starting":
+            self._tell.progress(f"Waiting for the agent to answer: {reason}")
+        elif self._state == "reconnecting":
+            self._tell.event("reconnecting", f"Still reconnecting: {reason}")
