@@ -29,8 +29,7 @@ def main() -> int:
         help="listen on a port for whoever claims it; without a claim connections go to HOST:PORT",
     )
     options = parser.parse_args()
-    asyncio.run(serve(options.port, options.grace_seconds, options.intercept))
-    return 0
+    return asyncio.run(serve(options.port, options.grace_seconds, options.intercept))
 
 
 if __name__ == "__main__":

@@ -30,8 +30,11 @@ class _Keepalive(NamedTuple):
 _INTERCEPTING = _Keepalive(2.0, 6.0)
 
 
-async def serve(port: int, grace_seconds: float, intercepted: Sequence[Intercepted] = ()) -> None:
+async def serve(port: int, grace_seconds: float, intercepted: Sequence[Intercepted] = ()) -> int:
     """Serve one session on 127.0.0.1:`port` until it is over, and intercept ports meanwhile.
+
+    Returns the exit code: 0 when the session is over, else, the pod being ended although it is
+    not, one that makes a Job on which others rely replace it.
 
     Whoever may forward a port to this pod may use the agent: that right of the Kubernetes API
     is the authentication, and nobody outside the pod reaches its loopback.
@@ -40,11 +43,11 @@ async def serve(port: int, grace_seconds: float, intercepted: Sequence[Intercept
     loop = asyncio.get_running_loop()
     agent = Agent(grace_seconds, intercepted)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, agent.end)
+        loop.add_signal_handler(number, agent.end, 128 + number)
     server = await loop.create_server(agent.accept, "127.0.0.1", port, backlog=16)
     try:
         await agent.interception.start()
-        await agent.over()
+        return await agent.over()
     finally:
         server.close()
         await agent.close()
@@ -65,7 +68,7 @@ class Agent:
         self._keepalive = _INTERCEPTING if intercepted else _Keepalive()
         self._grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
-        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._over: asyncio.Future[int] = self._loop.create_future()
         self._peers: list[Peer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._alone = self._loop.call_later(grace_seconds, self.end)
@@ -83,14 +86,14 @@ class Agent:
         self._alone.cancel()
         return peer
 
-    def end(self) -> None:
-        """The session is over, or this pod is."""
+    def end(self, code: int = 0) -> None:
+        """The session is over, or this pod is, with an exit code that says so."""
         if not self._over.done():
-            self._over.set_result(None)
+            self._over.set_result(code)
 
-    async def over(self) -> None:
+    async def over(self) -> int:
         """Wait until the session says so, or has had no transport for the grace time."""
-        await self._over
+        return await self._over
 
     async def close(self) -> None:
         """Drop the transports and end what still runs for them."""

@@ -118,5 +118,5 @@ async def test_sigterm_ends_the_agent_and_its_flows_at_once() -> None:
         conversation = Conversation(await running.connect(), port)
         assert await conversation.news() == "accepted"
         running.process.send_signal(signal.SIGTERM)
-        assert await running.ended() == 0
+        assert await running.ended() == 128 + signal.SIGTERM
         assert await conversation.news() == Reason.LINK_LOST
