@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from lab.programs import KUBERNETES_VERSION
 from lab.users import NAMESPACE_ONLY
 from tests.e2e import objects
 from tests.e2e.tow import GRACE, connected, starting
@@ -158,3 +161,20 @@ def test_check_sees_the_agents_of_running_sessions(laptop):
     with connected(laptop) as session:
         done = laptop.run(laptop.tow, "check")
     assert session.ready()["agent"].rpartition("-")[0] in done.stdout
+
+
+def test_check_tells_of_lookups_that_pass_by_the_nameservers(laptop):
+    nsswitch = laptop.input("nsswitch.conf", "hosts: files resolve [!UNAVAIL=return] dns\n")
+    covered = replace(laptop, covers=((Path("/etc/nsswitch.conf"), nsswitch),))
+    done = covered.run(laptop.tow, "check", "-o", "json")
+    assert done.returncode == 1
+    (problem,) = [found for found in json.loads(done.stdout) if found["verdict"] == "problem"]
+    assert problem["name"] == "dns"
+    assert "systemd-resolved" in problem["what"]
+    assert "/etc/nsswitch.conf" in problem["hint"]
+
+
+def test_check_names_the_version_of_the_cluster(laptop):
+    done = laptop.run(laptop.tow, "check", "-o", "json")
+    (cluster,) = [found for found in json.loads(done.stdout) if found["name"] == "cluster"]
+    assert KUBERNETES_VERSION in cluster["what"]

@@ -10,13 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import yaml
 
 from lab import namespaces
+from lab.layout import CHECKOUT
 from tests.e2e import objects
 from tests.e2e.outage import SILENCE, outage
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
 from tests.e2e.waiting import until
 
+RIGHTS = (CHECKOUT / "docs" / "rights.md").read_text()
+ROLE, SERVICES = [
+    yaml.safe_load(part.partition("```")[0]) for part in RIGHTS.split("```yaml\n")[1:]
+]
+
+ACCESS_ERROR = 5
 SESSION_ERROR = 8
 AGENT_ERROR = 6
 # kube-proxy looks at its work once a second.
@@ -254,3 +262,32 @@ def test_works_in_a_restricted_namespace(lab, laptop):
         exposed = f"--expose={here.port}:80"
         with previewed(laptop, "mine", exposed, "-n", "restricted") as session:
             await_answer(lab, session, 80, b"hereHELLO")
+
+
+@pytest.fixture(scope="module")
+def users(lab):
+    rights = {"previews-only": [*ROLE["rules"], *SERVICES], "no-services": ROLE["rules"]}
+    with (
+        objects.user(lab, "previews-only", rights["previews-only"], namespace="team-a"),
+        objects.user(lab, "no-services", rights["no-services"], namespace="team-a"),
+    ):
+        yield
+
+
+def as_user(lab, laptop, name):
+    return ("-c", laptop.input(name, lab.kubeconfig(name).read_text()), "-n", "team-a")
+
+
+def test_documented_rights_are_enough(users, lab, laptop, no_trace):
+    with program(laptop) as here:
+        who = as_user(lab, laptop, "previews-only")
+        with previewed(laptop, "mine", f"--expose={here.port}:80", *who) as session:
+            await_answer(lab, session, 80, b"hereHELLO")
+
+
+def test_right_that_is_missing_is_named(users, lab, laptop, no_trace):
+    who = as_user(lab, laptop, "no-services")
+    with previewing(laptop, "mine", "--expose=8080:80", *who) as session:
+        error = session.error()
+        assert error["exit_code"] == ACCESS_ERROR
+        assert "create services" in error["summary"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from towline.cluster import ranges
 from towline.cluster.job import SELECTOR
@@ -51,15 +53,21 @@ async def check(access: Access) -> AsyncIterator[Finding]:
     yield findings.of_names(ResolvConfFile().current())
     async with Client(access) as client:
         try:
-            version = await client.get_raw("/version")
+            version = _version(await client.get_raw("/version"))
         except ApiError as error:
             yield Finding("cluster", Verdict.PROBLEM, error.summary, error.hint)
             return
-        yield Finding("cluster", Verdict.OK, f"{access.server} answers ({len(version)} bytes)")
+        yield Finding("cluster", Verdict.OK, f"{access.server} answers: {version}")
         async for finding in _rights(client, access.namespace):
             yield finding
         yield await _routes(client)
         yield await _leftovers(client, access.namespace)
+
+
+def _version(answer: bytes) -> str:
+    with suppress(ValueError, KeyError, TypeError):
+        return f"Kubernetes {json.loads(answer)['gitVersion']}"
+    return "not as a Kubernetes API does"
 
 
 def _of_probe(probe: probes.Probe) -> Finding:

@@ -55,7 +55,13 @@ class Delivery:
         except (ValueError, KeyError):
             stream.reset(Reason.UNSUPPORTED)
             return
-        self._group.create_task(_deliver(Splice(stream), destination), name="deliver")
+
+        def give_up(_: Reason | None) -> None:
+            """A stream that is given up takes its half-open connection with it."""
+            delivering.cancel()
+
+        splice = Splice(stream, on_closed=give_up)
+        delivering = self._group.create_task(_deliver(splice, destination), name="deliver")
 
 
 async def _deliver(splice: Splice, destination: Target) -> None:

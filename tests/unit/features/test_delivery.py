@@ -14,6 +14,7 @@ import pytest
 from towline.agent.intercept import KEPT_BYTES, Intercepted
 from towline.agent.server import Agent
 from towline.errors import AgentError
+from towline.features import expose
 from towline.features.delivery import Delivery
 from towline.relay.peer import Peer
 from towline.wire.mux import Mux
@@ -211,6 +212,25 @@ async def test_session_with_several_transports_gets_each_connection_once() -> No
         assert await here.ask() == b"program:HELLO"
         second.abort()
         assert await here.ask() == b"original:HELLO"
+
+
+async def test_program_that_cannot_be_reached_holds_up_no_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(expose, "connect", hang)
+    async with asyncio.timeout(SECONDS), ground() as here:
+        peer, delivery = await here.session()
+        await delivery.claimed()
+        asking = asyncio.ensure_future(here.ask())
+        await begun.wait()
+        peer.abort()
+        assert await asking == b"original:HELLO"
 
 
 def test_intercepted_is_read_as_it_is_written() -> None:
