@@ -44,7 +44,6 @@ class Preview:
         self._spec = replace(options.agent, role="preview", ports=ports)
         self._tell = tell
         self._keeper: AgentKeeper | None = None
-        self._link: Link | None = None
         self._state = SessionState("preview", access, tell, self._doubt)
         self._service: dict[str, Any] = {}
 
@@ -59,7 +58,6 @@ class Preview:
                 for each in self._options.exposed
             ],
             "agent": self._keeper.pod if self._keeper else "",
-            "streams": self._link.streams if self._link else 0,
         }
 
     @asynccontextmanager
