@@ -14,6 +14,7 @@ from lab.programs import KUBERNETES_VERSION
 from lab.users import NAMESPACE_ONLY
 from tests.e2e import objects
 from tests.e2e.tow import GRACE, connected, starting
+from towline.features.findings import RESOLVED_SOCKET
 
 pytestmark = pytest.mark.usefixtures("no_trace")
 
@@ -166,7 +167,11 @@ def test_check_sees_the_agents_of_running_sessions(laptop):
 def test_check_tells_of_lookups_that_pass_by_the_nameservers(laptop):
     nsswitch = laptop.input("nsswitch.conf", "hosts: files resolve [!UNAVAIL=return] dns\n")
     covered = replace(laptop, covers=((Path("/etc/nsswitch.conf"), nsswitch),))
-    done = covered.run(laptop.tow, "check", "-o", "json")
+    script = (
+        f"mkdir -p {RESOLVED_SOCKET.parent}; touch {RESOLVED_SOCKET}; {laptop.tow} check -o json; "
+        f"code=$?; rm -r {RESOLVED_SOCKET.parents[1]}; exit $code"
+    )
+    done = covered.run("sh", "-c", script)
     assert done.returncode == 1
     (problem,) = [found for found in json.loads(done.stdout) if found["verdict"] == "problem"]
     assert problem["name"] == "dns"
