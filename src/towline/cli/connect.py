@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from towline.cli.options import cluster_options, output_option
+from towline.cli.options import agent_options, cluster_options, output_option
 from towline.cli.output import narrator, told
-from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE, AgentSpec
+from towline.cluster.job import AgentSpec
 from towline.errors import SessionError, TowlineError
 from towline.features.connect import Connection, ConnectOptions
 from towline.features.state import Narrator
@@ -28,31 +28,7 @@ Examples:
 
 @click.command("connect", epilog=EPILOG)
 @cluster_options
-@click.option(
-    "-i",
-    "--image",
-    envvar="TOW_IMAGE",
-    default=DEFAULT_IMAGE,
-    show_default=True,
-    help="Image of the agent: any with Python 3.9 or newer.",
-)
-@click.option(
-    "--grace",
-    type=click.IntRange(min=1),
-    envvar="TOW_GRACE",
-    default=DEFAULT_GRACE_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long the agent waits for this session when that is gone without a word.",
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1),
-    default=120,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long the agent may take to start.",
-)
+@agent_options
 @click.option("-d", "--detach", is_flag=True, help="Go to the background when it is ready.")
 @output_option
 def command(

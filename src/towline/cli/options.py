@@ -7,34 +7,65 @@ from typing import Any
 
 import click
 
+from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Which cluster, as whom, and in which namespace."""
-    for option in reversed(
-        (
-            click.option(
-                "-n",
-                "--namespace",
-                envvar="TOW_NAMESPACE",
-                help="Namespace whose bare service names are meant and where the agent runs. "
-                "Default: the context's.",
-            ),
-            click.option(
-                "-c",
-                "--kubeconfig",
-                type=click.Path(),
-                envvar="TOW_KUBECONFIG",
-                help="A kubeconfig file, instead of KUBECONFIG or ~/.kube/config.",
-            ),
-            click.option(
-                "--context", envvar="TOW_CONTEXT", help="Which context of the kubeconfig to use."
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    return _together(
+        function,
+        click.option(
+            "-n",
+            "--namespace",
+            envvar="TOW_NAMESPACE",
+            help="Namespace whose bare service names are meant and where the agent runs. "
+            "Default: the context's.",
+        ),
+        click.option(
+            "-c",
+            "--kubeconfig",
+            type=click.Path(),
+            envvar="TOW_KUBECONFIG",
+            help="A kubeconfig file, instead of KUBECONFIG or ~/.kube/config.",
+        ),
+        click.option(
+            "--context", envvar="TOW_CONTEXT", help="Which context of the kubeconfig to use."
+        ),
+    )
+
+
+def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the agent is, how long it waits, and is waited for."""
+    return _together(
+        function,
+        click.option(
+            "-i",
+            "--image",
+            envvar="TOW_IMAGE",
+            default=DEFAULT_IMAGE,
+            show_default=True,
+            help="Image of the agent: any with Python 3.9 or newer.",
+        ),
+        click.option(
+            "--grace",
+            type=click.IntRange(min=1),
+            envvar="TOW_GRACE",
+            default=DEFAULT_GRACE_SECONDS,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long the agent waits for this session when that is gone without a word.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=1),
+            default=120,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long the agent may take to start.",
+        ),
+    )
 
 
 def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,3 +78,10 @@ def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="How to print; json gives one document or event a line.",
     )(function)
+
+
+def _together(function: Callable[..., Any], *options: Decorator) -> Callable[..., Any]:
+    """Give a command options, in the order of its help."""
+    for option in reversed(options):
+        function = option(function)
+    return function

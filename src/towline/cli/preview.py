@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from towline.cli.options import cluster_options, output_option
+from towline.cli.options import agent_options, cluster_options, output_option
 from towline.cli.output import narrator
-from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE, AgentSpec
+from towline.cluster.job import AgentSpec
 from towline.features import expose
 from towline.features.preview import Preview, PreviewOptions
 from towline.features.state import Narrator
@@ -34,18 +34,7 @@ Examples:
     help="Port of this machine, and of the service if that is another.",
 )
 @click.option("--external", is_flag=True, help="Reachable from outside, by a LoadBalancer.")
-@click.option("-i", "--image", envvar="TOW_IMAGE", default=DEFAULT_IMAGE, show_default=True)
-@click.option(
-    "--grace",
-    type=click.IntRange(min=1),
-    envvar="TOW_GRACE",
-    default=DEFAULT_GRACE_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
-)
-@click.option(
-    "--timeout", type=click.FloatRange(min=1), default=120, show_default=True, metavar="SECONDS"
-)
+@agent_options
 @output_option
 def command(
     name: str,
