@@ -15,7 +15,7 @@ from towline.relay.peer import LinkLost, Peer
 from towline.relay.splice import Splice
 from towline.relay.stream import Stream
 from towline.wire.frames import Buffer, Kind, Reason
-from towline.wire.target import Incoming, Target, decode_port
+from towline.wire.target import Claim, Incoming, Port, Target
 
 BACKLOG = 1024
 # What a connection may send to a session that has not accepted it yet: so much is kept, so that
@@ -30,17 +30,23 @@ PASS_SECONDS = 10.0
 class Intercepted:
     """A port to listen on, and where its connections belong: None, and unclaimed ones are reset."""
 
-    port: int
+    port: Port
     original: Target | None = None
+
+    def __str__(self) -> str:
+        if self.original is None:
+            return str(self.port)
+        host, number = self.original.host, self.original.port
+        return f"{self.port}={f'[{host}]' if ':' in host else host}:{number}"
 
     @classmethod
     def parse(cls, text: str) -> Intercepted:
-        """Read `PORT` or `PORT=HOST:PORT`. Raises ValueError for anything else."""
+        """Read `PORT` or `PORT=HOST:PORT`, the first with its protocol. Raises ValueError."""
         port, _, original = text.partition("=")
         if not original:
-            return cls(int(port))
+            return cls(Port.parse(port))
         host, _, number = original.rpartition(":")
-        return cls(int(port), Target(host.strip("[]"), int(number)))
+        return cls(Port.parse(port), Target(host.strip("[]"), int(number)))
 
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -58,7 +64,7 @@ class Interception:
         """Listen. Raises OSError when a port cannot be had."""
         loop = asyncio.get_running_loop()
         for number, port in self._ports.items():
-            server = await loop.create_server(port.arrival, sock=_listening(number))
+            server = await loop.create_server(port.arrival, sock=_listening(number.number))
             self._servers.append(server)
 
     def close(self) -> None:
@@ -69,7 +75,7 @@ class Interception:
     def claim(self, peer: Peer, stream: Stream, target: bytes) -> None:
         """Give a port's connections to a peer from now on, for as long as the stream lasts."""
         try:
-            port = self._ports[decode_port(target)]
+            port = self._ports[Claim.decode(target).port]
         except (ValueError, KeyError):
             stream.reset(Reason.UNSUPPORTED)
             return

@@ -174,7 +174,7 @@ class Agent:
                 if event.type is EventType.SYNCED:
                     continue
                 state = podstate.of_pod(event.object)
-                if state.phase is Phase.ENDED and self._spec.ports:
+                if state.phase is Phase.ENDED and self._spec.intercepted:
                     continue  # the Job makes another
                 self.pod = event.object["metadata"]["name"]
                 if state.error is not None:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from towline.agent.intercept import Intercepted
 from towline.cluster import bundle
+from towline.wire.target import Port
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 ROLE = "towline/role"
@@ -52,21 +54,22 @@ def owner_name() -> str:
 class AgentSpec:
     """What the user can choose of the agent's pod.
 
-    `grace_seconds` is how long the agent waits for a client that is gone. `ports` are those that
-    the agent listens on for the session; then other things in the cluster rely on its Job, which
-    therefore replaces a lost pod by itself.
+    `grace_seconds` is how long the agent waits for a client that is gone. `intercepted` are the
+    ports that the agent listens on for the session; then other things in the cluster rely on its
+    Job, which therefore replaces a lost pod by itself.
     """
 
     image: str = DEFAULT_IMAGE
     grace_seconds: int = DEFAULT_GRACE_SECONDS
     role: str = "uplink"
     owner: str = field(default_factory=owner_name)
-    ports: tuple[int, ...] = ()
+    intercepted: tuple[Intercepted, ...] = ()
 
     @property
     def link_port(self) -> int:
         """The port, on the pod's loopback, on which the agent waits for the session."""
-        return next(port for port in itertools.count(AGENT_PORT) if port not in self.ports)
+        taken = {each.port.number for each in self.intercepted}
+        return next(port for port in itertools.count(AGENT_PORT) if port not in taken)
 
     @property
     def lease_seconds(self) -> int:
@@ -99,7 +102,7 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
             "annotations": annotations,
         },
         "spec": {
-            "backoffLimit": RESTARTS if spec.ports else 0,
+            "backoffLimit": RESTARTS if spec.intercepted else 0,
             "ttlSecondsAfterFinished": 0,
             "activeDeadlineSeconds": spec.lease_seconds,
             "template": {
@@ -115,7 +118,7 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
 
 def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
     return {
-        "restartPolicy": "OnFailure" if spec.ports else "Never",
+        "restartPolicy": "OnFailure" if spec.intercepted else "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 5,
@@ -125,7 +128,7 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
             "runAsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
             # One of the sysctls that the Pod Security Standards call safe.
-            "sysctls": [_ANY_PORT] if spec.ports else [],
+            "sysctls": [_ANY_PORT] if spec.intercepted else [],
         },
         "containers": [
             {
@@ -136,9 +139,9 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
                 "args": [
                     f"--port={spec.link_port}",
                     f"--grace-seconds={spec.grace_seconds}",
-                    *(f"--intercept={port}" for port in spec.ports),
+                    *(f"--intercept={each}" for each in spec.intercepted),
                 ],
-                "ports": [{"containerPort": port} for port in spec.ports],
+                "ports": [_container_port(each.port) for each in spec.intercepted],
                 # Requests and limits are there for namespaces whose quota demands them.
                 "resources": {
                     "requests": {"cpu": "10m", "memory": "32Mi"},
@@ -152,6 +155,10 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _container_port(port: Port) -> dict[str, Any]:
+    return {"containerPort": port.number, "protocol": port.protocol.name}
 
 
 def _label_part(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from towline.errors import SessionError
 from towline.kube.client import Client
 from towline.kube.errors import AlreadyExists
 from towline.kube.resources import SERVICES
+from towline.wire.target import Port
 
 
 def manifest(
@@ -38,7 +39,7 @@ def manifest(
             "ipFamilyPolicy": "PreferDualStack",
             # The label without a prefix is older than Kubernetes 1.27, and still set.
             "selector": {"job-name": job["name"]},
-            "ports": _ports(spec.ports),
+            "ports": [_service_port(each.port) for each in spec.intercepted],
         },
     }
 
@@ -53,8 +54,13 @@ async def create(client: Client, namespace: str, body: Mapping[str, Any]) -> dic
         raise _taken(there, namespace) from None
 
 
-def _ports(numbers: Iterable[int]) -> list[dict[str, Any]]:
-    return [{"name": f"tcp-{number}", "port": number, "targetPort": number} for number in numbers]
+def _service_port(port: Port) -> dict[str, Any]:
+    return {
+        "name": f"{port.protocol.name.lower()}-{port.number}",
+        "protocol": port.protocol.name,
+        "port": port.number,
+        "targetPort": port.number,
+    }
 
 
 def _taken(service: Mapping[str, Any], namespace: str) -> SessionError:

@@ -11,7 +11,7 @@ from towline.relay.peer import Peer
 from towline.relay.splice import Splice, reason_of
 from towline.relay.stream import Stream
 from towline.wire.frames import Buffer, Kind, Reason
-from towline.wire.target import Incoming, Target, encode_port
+from towline.wire.target import Claim, Incoming, Port, Target
 
 
 class Delivery:
@@ -20,7 +20,7 @@ class Delivery:
     Hand :meth:`claim` and :meth:`opened` to the link. Its tasks run in `group`.
     """
 
-    def __init__(self, destinations: Mapping[int, Target], group: asyncio.TaskGroup) -> None:
+    def __init__(self, destinations: Mapping[Port, Target], group: asyncio.TaskGroup) -> None:
         self._destinations = destinations
         self._group = group
         self._claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -34,17 +34,17 @@ class Delivery:
         missing = set(self._destinations)
         for port in self._destinations:
 
-            def accepted(port: int = port) -> None:
+            def accepted(port: Port = port) -> None:
                 missing.discard(port)
                 if not missing and not self._claimed.done():
                     self._claimed.set_result(None)
 
-            def refused(reason: Reason, port: int = port) -> None:
+            def refused(reason: Reason, port: Port = port) -> None:
                 if reason is Reason.UNSUPPORTED and not self._claimed.done():
                     error = AgentError(f"The agent does not listen on port {port}.")
                     self._claimed.set_exception(error)
 
-            peer.open(Kind.CLAIM, encode_port(port), _Claim(accepted, refused))
+            peer.open(Kind.CLAIM, Claim(port).encode(), _Claim(accepted, refused))
 
     def opened(self, stream: Stream, kind: Kind, target: bytes) -> None:
         """Take a stream that the agent has opened: a connection for us."""

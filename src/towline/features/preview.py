@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from towline.agent.intercept import Intercepted
 from towline.cluster import service
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
@@ -18,6 +19,7 @@ from towline.features.state import Narrator, SessionState
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
+from towline.wire.target import Port
 
 # How often it is looked whether the local program listens by now.
 LOOK_SECONDS = 1.0
@@ -40,8 +42,8 @@ class Preview:
     def __init__(self, access: Access, options: PreviewOptions, tell: Narrator) -> None:
         self._access = access
         self._options = options
-        ports = tuple(each.remote for each in options.exposed)
-        self._spec = replace(options.agent, role="preview", ports=ports)
+        intercepted = tuple(Intercepted(Port(each.remote)) for each in options.exposed)
+        self._spec = replace(options.agent, role="preview", intercepted=intercepted)
         self._tell = tell
         self._keeper: AgentKeeper | None = None
         self._state = SessionState("preview", access, tell, self._doubt)
@@ -105,7 +107,7 @@ class Preview:
         self, stack: AsyncExitStack, group: asyncio.TaskGroup, keeper: AgentKeeper
     ) -> None:
         """Link to the agent, and have all that comes to its ports brought here."""
-        programs = {each.remote: each.local for each in self._options.exposed}
+        programs = {Port(each.remote): each.local for each in self._options.exposed}
         delivery = Delivery(programs, group)
         link = await stack.enter_async_context(
             Link(

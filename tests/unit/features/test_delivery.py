@@ -18,7 +18,7 @@ from towline.features import expose
 from towline.features.delivery import Delivery
 from towline.relay.peer import Peer
 from towline.wire.mux import Mux
-from towline.wire.target import Target
+from towline.wire.target import Port, Protocol, Target
 
 SECONDS = 20.0  # until a test that hangs fails
 
@@ -59,7 +59,7 @@ class Ground:
     async def session(self, port: int | None = None) -> tuple[Peer, Delivery]:
         """A session that claims the port, or another."""
         program = Target("127.0.0.1", self.program.port)
-        delivery = Delivery({port or self.port: program}, self.group)
+        delivery = Delivery({Port(port or self.port): program}, self.group)
         _, peer = await asyncio.get_running_loop().create_connection(
             lambda: Peer(Mux(client=True), on_opened=delivery.opened), "127.0.0.1", self.link
         )
@@ -88,7 +88,7 @@ async def ground(*, has_original: bool = True) -> AsyncIterator[Ground]:
         port = free.getsockname()[1]
     target = Target("127.0.0.1", original.port) if has_original else None
     async with AsyncExitStack() as stack:
-        agent = Agent(600, [Intercepted(port, target)])
+        agent = Agent(600, [Intercepted(Port(port), target)])
         stack.push_async_callback(agent.close)
         await agent.interception.start()
         server = await asyncio.get_running_loop().create_server(agent.accept, "127.0.0.1", 0)
@@ -234,6 +234,10 @@ async def test_program_that_cannot_be_reached_holds_up_no_end(
 
 
 def test_intercepted_is_read_as_it_is_written() -> None:
-    assert Intercepted.parse("80") == Intercepted(80)
-    assert Intercepted.parse("80=web:8080") == Intercepted(80, Target("web", 8080))
-    assert Intercepted.parse("80=[fd00::1]:81") == Intercepted(80, Target("fd00::1", 81))
+    for intercepted in (
+        Intercepted(Port(80)),
+        Intercepted(Port(80, Protocol.UDP), Target("web", 8080)),
+        Intercepted(Port(80), Target("fd00::1", 81)),
+    ):
+        assert Intercepted.parse(str(intercepted)) == intercepted
+    assert Intercepted.parse("80") == Intercepted(Port(80))

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.wire.target import Target
+from towline.wire.target import Claim, Incoming, Port, Protocol, Target
 
 ports = st.integers(1, 65535)
+protocols = st.sampled_from(Protocol)
+numbered = st.builds(Port, ports, protocols)
 names = st.from_regex(r"[a-z0-9_]([a-z0-9_.-]{0,60}[a-z0-9])?", fullmatch=True).filter(
     lambda name: not name.replace(".", "").isdigit()
 )
@@ -63,3 +65,26 @@ def test_target_decoding_raises_value_errors_only(data: bytes) -> None:
     else:
         assert target.host.encode() == data[3:]
     assert target.port == int.from_bytes(data[:2], "big") > 0
+
+
+@given(numbered, st.booleans(), hosts, ports)
+def test_claims_and_connections_survive_the_way(
+    port: Port, copy: bool, host: str, number: int
+) -> None:
+    claim, incoming = Claim(port, copy), Incoming(port, Target(host, number))
+
+    assert Claim.decode(claim.encode()) == claim
+    assert Incoming.decode(incoming.encode()) == incoming
+    assert Port.parse(str(port)) == port
+
+
+@pytest.mark.parametrize("data", ["", "0050", "0050 06", "0050 05 00", "0000 06 00", "0050 06 02"])
+def test_claim_that_is_malformed_is_not_decoded(data: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        Claim.decode(bytes.fromhex(data))
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "65536", "80/", "80/SCTP", "80/TCP/TCP"])
+def test_text_that_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        Port.parse(text)
