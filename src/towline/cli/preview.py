@@ -19,6 +19,7 @@ EPILOG = """\b
 Examples:
   tow preview web-alice --expose 8080:80   http://web-alice in the cluster is localhost:8080 here
   tow preview api --expose 3000,9090       the same two ports there and here
+  tow preview dns --expose 5353:53/udp     datagrams, too
 """
 
 
@@ -30,7 +31,7 @@ Examples:
     "exposed",
     multiple=True,
     required=True,
-    metavar="LOCAL[:REMOTE],…",
+    metavar="LOCAL[:REMOTE][/udp],…",
     help="Port of this machine, and of the service if that is another.",
 )
 @click.option("--external", is_flag=True, help="Reachable from outside, by a LoadBalancer.")
@@ -76,5 +77,10 @@ async def _serve(preview: Preview, tell: Narrator, session: runner.Session) -> N
 
 def _ready_line(status: dict[str, Any]) -> str:
     name = f"{status['service']}.{status['namespace']}"
-    ways = ", ".join(f"{name}:{each['remote']} → {each['local']}" for each in status["exposed"])
+    ways = ", ".join(f"{name}:{_port(each)} → {each['local']}" for each in status["exposed"])
     return f"In {status['context']}: {ways} ({', '.join(status['addresses'])}). Ctrl-C ends it."
+
+
+def _port(exposed: dict[str, Any]) -> str:
+    suffix = {"TCP": "", "UDP": "/udp"}[exposed["protocol"]]
+    return f"{exposed['remote']}{suffix}"

@@ -1,4 +1,4 @@
-"""Which port of this machine answers for which one in the cluster: `--expose LOCAL[:REMOTE]`."""
+"""Which port of this machine answers for which one there: `--expose LOCAL[:REMOTE][/PROTOCOL]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from towline.errors import UsageError
-from towline.wire.target import Target
+from towline.features import udpports
+from towline.wire.target import Port, Protocol, Target
 
 LOOK_SECONDS = 1.0
 LOCALHOST = "localhost"
@@ -20,14 +21,16 @@ _LOOPBACK = ("127.0.0.1", "::1")
 class Exposed:
     """A port of the cluster, and the program of this machine that answers there."""
 
-    remote: int
+    remote: Port
     local: Target
 
     def __str__(self) -> str:
         return f"{self.remote} → {self.local.host}:{self.local.port}"
 
     async def is_served(self) -> bool:
-        """Whether a program listens at this machine's end."""
+        """Whether a program listens at this machine's end, as far as can be seen."""
+        if self.remote.protocol is Protocol.UDP:
+            return self.local.host != LOCALHOST or bool(udpports.loopbacks(self.local.port))
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
                 (await connect(asyncio.Protocol, self.local)).close()
@@ -48,7 +51,7 @@ async def connect(factory: Callable[[], asyncio.Protocol], local: Target) -> asy
 
 
 def parse(texts: Iterable[str]) -> tuple[Exposed, ...]:
-    """Read `[HOST:]LOCAL[:REMOTE]`, several with commas between. Raises UsageError."""
+    """Read `[HOST:]LOCAL[:REMOTE][/PROTOCOL]`, several with commas between. Raises UsageError."""
     found = [_one(part.strip()) for text in texts for part in text.split(",")]
     remotes = [each.remote for each in found]
     for remote in remotes:
@@ -58,20 +61,16 @@ def parse(texts: Iterable[str]) -> tuple[Exposed, ...]:
 
 
 def _one(text: str) -> Exposed:
-    words = text.split(":")
+    ports, slash, protocol = text.partition("/")
+    words = ports.split(":")
     host = LOCALHOST if words[0].isdecimal() else words.pop(0)
     try:
-        local, remote = map(_port, words if len(words) == 2 else [*words, *words])
+        local, remote = words if len(words) == 2 else [*words, *words]
+        return Exposed(
+            Port.parse(remote + slash + protocol), Target(host, Port.parse(local).number)
+        )
     except ValueError:
         raise UsageError(
             f"'{text}' does not say what to expose.",
-            "Write LOCAL or LOCAL:REMOTE, as in --expose 8080:80.",
+            "Write LOCAL or LOCAL:REMOTE, as in --expose 8080:80, for UDP --expose 5353:53/udp.",
         ) from None
-    return Exposed(remote, Target(host, local))
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 65536:
-        raise ValueError(text)
-    return number

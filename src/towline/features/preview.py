@@ -19,10 +19,11 @@ from towline.features.state import Narrator, SessionState
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
-from towline.wire.target import Port
+from towline.wire.target import Protocol
 
 # How often it is looked whether the local program listens by now.
 LOOK_SECONDS = 1.0
+_UNSERVED = {Protocol.TCP: "connections are reset", Protocol.UDP: "datagrams are lost"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Preview:
     def __init__(self, access: Access, options: PreviewOptions, tell: Narrator) -> None:
         self._access = access
         self._options = options
-        intercepted = tuple(Intercepted(Port(each.remote)) for each in options.exposed)
+        intercepted = tuple(Intercepted(each.remote) for each in options.exposed)
         self._spec = replace(options.agent, role="preview", intercepted=intercepted)
         self._tell = tell
         self._keeper: AgentKeeper | None = None
@@ -56,7 +57,11 @@ class Preview:
             "service": self._options.name,
             "addresses": self._service.get("spec", {}).get("clusterIPs", []),
             "exposed": [
-                {"remote": each.remote, "local": f"{each.local.host}:{each.local.port}"}
+                {
+                    "remote": each.remote.number,
+                    "protocol": each.remote.protocol.name,
+                    "local": f"{each.local.host}:{each.local.port}",
+                }
                 for each in self._options.exposed
             ],
             "agent": self._keeper.pod if self._keeper else "",
@@ -107,7 +112,7 @@ class Preview:
         self, stack: AsyncExitStack, group: asyncio.TaskGroup, keeper: AgentKeeper
     ) -> None:
         """Link to the agent, and have all that comes to its ports brought here."""
-        programs = {Port(each.remote): each.local for each in self._options.exposed}
+        programs = {each.remote: each.local for each in self._options.exposed}
         delivery = Delivery(programs, group)
         link = await stack.enter_async_context(
             Link(
@@ -136,9 +141,8 @@ class Preview:
         missing = [each for each in self._options.exposed if not await each.is_served()]
         for each in missing:
             where = f"{each.local.host}:{each.local.port}"
-            self._tell.event(
-                "unserved", f"Nothing listens on {where} yet: connections are reset until it does."
-            )
+            what = _UNSERVED[each.remote.protocol]
+            self._tell.event("unserved", f"Nothing listens on {where} yet: {what} until it does.")
         while missing:
             await asyncio.sleep(LOOK_SECONDS)
             for each in [each for each in missing if await each.is_served()]:
