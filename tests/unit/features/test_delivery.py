@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from towline.agent.intercept import KEPT_BYTES, Intercepted
+from towline.agent.intercept import Intercepted
 from towline.agent.server import Agent
+from towline.agent.tcp import KEPT_BYTES
 from towline.errors import AgentError
 from towline.features import expose
 from towline.features.delivery import Delivery

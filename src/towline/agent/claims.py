@@ -1,0 +1,65 @@
+"""Who gets what comes to a port of this pod."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from towline.relay.peer import LinkLost, Peer
+from towline.relay.stream import Stream
+from towline.wire.frames import Buffer, Kind, Reason
+from towline.wire.target import Incoming, Port, Target
+
+# A session that is well answers within a round trip and a local connect.
+ACCEPT_SECONDS = 3.0
+
+
+class Claims:
+    """The transports of sessions that claim a port."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._claims: dict[_Claim, Peer] = {}
+
+    def add(self, peer: Peer, stream: Stream) -> None:
+        """Let a peer have what comes from now on, for as long as its stream lasts."""
+        claim = _Claim(lambda: self._claims.pop(claim, None))
+        self._claims[claim] = peer
+        stream.handler = claim
+        stream.accept()
+
+    def offer(self, client: Target) -> Stream | None:
+        """A stream for a client to the claimant with the least to do, if there is one.
+
+        Its handler is to be set before control returns to the event loop.
+        """
+        peers = sorted(set(self._claims.values()), key=lambda peer: len(peer.streams))
+        for peer in peers:
+            try:
+                return peer.open(Kind.INCOMING, Incoming(self._port, client).encode())
+            except LinkLost:
+                continue
+        return None
+
+
+class _Claim:
+    """The handler of a stream of kind CLAIM, which carries nothing and ends."""
+
+    def __init__(self, ended: Callable[[], object]) -> None:
+        self._ended = ended
+
+    def accepted(self) -> None:
+        """It is the other end's stream."""
+
+    def data(self, data: Buffer) -> None:
+        """Nothing is to be said."""
+
+    def credit(self) -> None:
+        """Nothing is to be sent."""
+
+    def eof(self) -> None:
+        """The claim is given up."""
+        self._ended()
+
+    def reset(self, reason: Reason) -> None:
+        """The claim is given up, or its session is gone."""
+        self._ended()

@@ -1,0 +1,179 @@
+"""A TCP port of this pod; connections go to the session that claims it, or pass by."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Coroutine
+from typing import Any, Callable, cast
+
+from towline.agent.claims import ACCEPT_SECONDS, Claims
+from towline.agent.listening import bound, plain
+from towline.agent.passing import Passing
+from towline.relay import sockets
+from towline.relay.splice import Splice
+from towline.relay.stream import Stream
+from towline.wire.frames import Buffer, Reason
+from towline.wire.target import Port, Target
+
+# What a connection may send to a session that has not accepted it yet: so much is kept, so that
+# it can begin anew with the original if the session does not take it.
+KEPT_BYTES = 64 * 1024
+PASS_SECONDS = 10.0
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+"""Runs a coroutine in a task that its owner ends."""
+
+
+class TcpPort:
+    """A port that is listened on from :meth:`start` to :meth:`close`.
+
+    Connections that nobody claims go to `original`; without one they are reset.
+    """
+
+    def __init__(self, port: Port, original: Target | None, run: Run) -> None:
+        self.claims = Claims(port)
+        self.original = original
+        self.run = run
+        self._port = port
+        self._server: asyncio.AbstractServer | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port cannot be had."""
+        listening = bound(self._port.number, socket.SOCK_STREAM)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Arrival(self), sock=listening)
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+
+
+class _Arrival(asyncio.Protocol):
+    """A connection that has come: offered to a claimant until that accepts it, else passed by.
+
+    What it sends meanwhile goes to the claimant at once and is kept as well.
+    """
+
+    def __init__(self, port: TcpPort) -> None:
+        self._port = port
+        self._loop = asyncio.get_running_loop()
+        self._stream: Stream | None = None
+        self._kept = bytearray()
+        self._eof = False
+        self._patience: asyncio.TimerHandle | None = None
+
+    # -- the connection (asyncio.Protocol)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Offer it."""
+        self._transport = cast("asyncio.Transport", transport)
+        sockets.send_at_once(transport)
+        host, port = transport.get_extra_info("peername")[:2]
+        self._client = Target(plain(host), port)
+        self._offer()
+
+    def data_received(self, data: bytes) -> None:
+        """Send it on, and keep it."""
+        self._kept += data
+        if self._stream is not None:
+            self._stream.send(data)
+        if len(self._kept) >= KEPT_BYTES:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Pass it on, and keep it."""
+        self._eof = True
+        if self._stream is not None:
+            self._stream.send_eof()
+        return True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client has gone."""
+        self._end_offer()
+
+    # -- the offered stream (StreamHandler)
+
+    def accepted(self) -> None:
+        """The claimant has taken it: from now on it is an ordinary splice."""
+        stream, self._stream = self._stream, None
+        self._end_offer()
+        assert stream is not None
+        splice = Splice(stream)
+        self._transport.set_protocol(splice)
+        splice.connection_made(self._transport)
+        if self._eof:
+            splice.eof_received()
+        else:
+            self._transport.resume_reading()
+
+    def data(self, data: Buffer) -> None:
+        """Nothing comes before the stream is accepted."""
+
+    def eof(self) -> None:
+        """Nothing comes before the stream is accepted."""
+
+    def credit(self) -> None:
+        """What is kept is less than a window."""
+
+    def reset(self, reason: Reason) -> None:
+        """The claimant does not take it, or is gone: there may be another."""
+        self._stream = None
+        self._end_offer()
+        if reason is Reason.LINK_LOST:
+            self._offer()
+        else:
+            self._pass_by()
+
+    # -- helpers
+
+    def _offer(self) -> None:
+        """Offer it, with all that it has said, to a claimant; without one it passes by."""
+        if self._transport.is_closing():
+            return
+        stream = self._stream = self._port.claims.offer(self._client)
+        if stream is None:
+            self._pass_by()
+            return
+        stream.handler = self
+        stream.send(bytes(self._kept))
+        if self._eof:
+            stream.send_eof()
+        self._patience = self._loop.call_later(ACCEPT_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        """The claimant does not answer."""
+        self._end_offer()
+        self._pass_by()
+
+    def _end_offer(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.reset(Reason.CANCELLED)
+
+    def _pass_by(self) -> None:
+        if self._transport.is_closing():
+            return
+        original = self._port.original
+        if original is None:
+            sockets.abort_with_reset(self._transport)
+            return
+        client = Passing(self._kept, self._eof)
+        self._transport.set_protocol(client)
+        client.connection_made(self._transport)
+        self._port.run(_join(client, original))
+
+
+async def _join(client: Passing, original: Target) -> None:
+    """Join a client to the original, or reset it."""
+    loop = asyncio.get_running_loop()
+    dialling = loop.create_connection(Passing, original.host, original.port)
+    try:
+        _, upstream = await asyncio.wait_for(dialling, PASS_SECONDS)
+    except (OSError, asyncio.TimeoutError):
+        client.abort()
+        return
+    client.join(upstream)
