@@ -4,19 +4,15 @@ there is after it.
 
 from __future__ import annotations
 
-import base64
-import ssl
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-
-import yaml
 
 from lab import namespaces, network, users
 from lab import processes as lab_processes
 from lab.cluster import Lab
 from lab.errors import LabError
+from tests.e2e import apiserver
 from tests.e2e.laptop import Laptop
 from tests.e2e.trace import cluster, files, kernel, processes, sockets
 from tests.e2e.trace.snapshot import Snapshot, difference
@@ -101,15 +97,7 @@ def remote(lab: Lab, api: cluster.Api) -> Snapshot:
 
 def open_api(lab: Lab) -> cluster.Api:
     """The cluster's API, for use from the node's network and without a word in the audit log."""
-    config = yaml.safe_load(lab.kubeconfig(users.OBSERVER).read_text())
-    authority = _decoded(config["clusters"][0]["cluster"]["certificate-authority-data"])
-    tls = ssl.create_default_context(cadata=authority)
-    user = config["users"][0]["user"]
-    with tempfile.NamedTemporaryFile("w") as pair:
-        pair.write(_decoded(user["client-certificate-data"]))
-        pair.write(_decoded(user["client-key-data"]))
-        pair.flush()
-        tls.load_cert_chain(pair.name)
+    tls = apiserver.tls_context(lab, users.OBSERVER)
     return cluster.Api(network.NODE_V4, network.API_PORT, tls)
 
 
@@ -131,7 +119,3 @@ def _await_same(before: Snapshot, look, seconds: float) -> str:
             return left
         time.sleep(_LOOK_AGAIN_SECONDS)
     return ""
-
-
-def _decoded(text: str) -> str:
-    return base64.b64decode(text).decode()

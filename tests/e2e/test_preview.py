@@ -15,6 +15,7 @@ import yaml
 from lab import namespaces
 from lab.layout import CHECKOUT
 from tests.e2e import objects
+from tests.e2e.cutting import AFTER, BEFORE, Write, cut_at_each_write, cutting
 from tests.e2e.outage import SILENCE, outage
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
 from tests.e2e.waiting import until
@@ -215,6 +216,25 @@ def test_ended_at_each_step_of_starting(laptop, no_trace, number):
             no_trace.check_laptop()
         until(lambda: not is_there(laptop.lab, "mine"), 60, "the service to be gone")
     assert len(steps) >= 3
+
+
+def test_killed_before_its_first_write(laptop):
+    with cutting(laptop, 1, BEFORE) as cut:
+        arguments = ("--expose=8080:80", "-c", cut.kubeconfig)
+        with previewing(laptop, "mine", *arguments) as session:
+            cut.arm(session.process.kill)
+            assert session.end() == -signal.SIGKILL
+        assert cut.made == Write("POST", "/apis/batch/v1/namespaces/default/jobs")
+    assert objects.agents(laptop.lab) == []
+
+
+def test_killed_after_each_write(laptop, no_trace):
+    no_trace.allow_grace(GRACE_SECONDS)
+    cut = []
+    for write in cut_at_each_write(laptop, AFTER, "mine", "--expose=8080:80", command="preview"):
+        no_trace.check()
+        cut.append(write.method)
+    assert sorted(cut) == ["DELETE", "PATCH", "POST", "POST"]
 
 
 def is_there(lab, name):

@@ -61,6 +61,17 @@ class Session:
 
         return self._wait(look, seconds, f"the event '{name}'")
 
+    def is_ready_or_ended(self, seconds: float = READY_SECONDS) -> bool:
+        """Wait until it is ready or says no more; gives whether it has been ready."""
+
+        def is_ready() -> bool:
+            return any(e["event"] == "ready" for e in self.events)
+
+        with self._said:
+            said = self._said.wait_for(lambda: is_ready() or self._ended, seconds)
+            assert said, f"not within {seconds} s: ready; it said {self.events} {self.stderr}"
+            return is_ready()
+
     def step(self, number: int) -> str:
         """Wait for the progress event of that number, from 1 on; "" when it is ready before."""
 
