@@ -18,14 +18,19 @@ class Claims:
 
     def __init__(self, port: Port) -> None:
         self._port = port
-        self._claims: dict[_Claim, Peer] = {}
+        self._claims: dict[Stream, Peer] = {}
 
     def add(self, peer: Peer, stream: Stream) -> None:
         """Let a peer have what comes from now on, for as long as its stream lasts."""
-        claim = _Claim(lambda: self._claims.pop(claim, None))
-        self._claims[claim] = peer
-        stream.handler = claim
+        self._claims[stream] = peer
+        stream.handler = _Claim(lambda: self._claims.pop(stream, None))
         stream.accept()
+
+    def end(self) -> None:
+        """Let nobody have it any more."""
+        for stream in self._claims:
+            stream.reset(Reason.GOING_AWAY)
+        self._claims.clear()
 
     def offer(self, client: Target) -> Stream | None:
         """A stream for a client to the claimant with the least to do, if there is one.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from towline.agent.tcp import Run, TcpPort
+from towline.agent.underway import Underway
 from towline.relay.peer import Peer
 from towline.relay.stream import Stream
 from towline.wire.frames import Reason
@@ -39,7 +40,13 @@ class Interception:
     """The ports that this agent listens on, all from :meth:`start` to :meth:`close`."""
 
     def __init__(self, ports: Sequence[Intercepted], run: Run) -> None:
-        self._ports = {each.port: TcpPort(each.port, each.original, run) for each in ports}
+        self.underway = Underway()
+        self.passes = any(each.original is not None for each in ports)
+        """Whether what nobody claims has somewhere to go."""
+        self._ports = {
+            each.port: TcpPort(each.port, each.original, run, self.underway) for each in ports
+        }
+        self._released = False
 
     async def start(self) -> None:
         """Listen. Raises OSError when a port cannot be had."""
@@ -51,8 +58,17 @@ class Interception:
         for port in self._ports.values():
             port.close()
 
+    def release(self) -> None:
+        """End all claims, and take no new ones; connections that a session has accepted stay."""
+        self._released = True
+        for port in self._ports.values():
+            port.claims.end()
+
     def claim(self, peer: Peer, stream: Stream, target: bytes) -> None:
         """Give a port's connections to a peer from now on, for as long as the stream lasts."""
+        if self._released:
+            stream.reset(Reason.GOING_AWAY)
+            return
         try:
             port = self._ports[Claim.decode(target).port]
         except (ValueError, KeyError):

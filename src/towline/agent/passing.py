@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from towline.agent.underway import Underway
 from towline.relay import sockets
 from towline.wire.frames import Buffer
 
@@ -17,9 +18,11 @@ class Passing(asyncio.Protocol):
 
     Half-close passes; a connection that is lost resets the other. What comes before both are
     there is kept, and no more is read then: `early` has come already, and its end with `eof`.
+    While it is open it is under way.
     """
 
-    def __init__(self, early: Buffer = b"", eof: bool = False) -> None:
+    def __init__(self, underway: Underway, early: Buffer = b"", eof: bool = False) -> None:
+        self._underway = underway
         self._transport: asyncio.Transport | None = None
         self._other: Passing | None = None
         self._early = bytearray(early)
@@ -60,6 +63,7 @@ class Passing(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait to be joined."""
+        self._underway.open += 1
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         sockets.send_at_once(transport)
@@ -93,6 +97,7 @@ class Passing(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End the other one; in order if this one has."""
+        self._underway.open -= 1
         self._transport = None
         if self._other is not None:
             self._other._counterpart_lost(exc)

@@ -10,6 +10,7 @@ from typing import Any, Callable, cast
 from towline.agent.claims import ACCEPT_SECONDS, Claims
 from towline.agent.listening import bound, plain
 from towline.agent.passing import Passing
+from towline.agent.underway import Underway
 from towline.relay import sockets
 from towline.relay.splice import Splice
 from towline.relay.stream import Stream
@@ -31,10 +32,11 @@ class TcpPort:
     Connections that nobody claims go to `original`; without one they are reset.
     """
 
-    def __init__(self, port: Port, original: Target | None, run: Run) -> None:
+    def __init__(self, port: Port, original: Target | None, run: Run, underway: Underway) -> None:
         self.claims = Claims(port)
         self.original = original
         self.run = run
+        self.underway = underway
         self._port = port
         self._server: asyncio.AbstractServer | None = None
 
@@ -68,6 +70,7 @@ class _Arrival(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Offer it."""
+        self._port.underway.came()
         self._transport = cast("asyncio.Transport", transport)
         sockets.send_at_once(transport)
         host, port = transport.get_extra_info("peername")[:2]
@@ -92,6 +95,7 @@ class _Arrival(asyncio.Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client has gone."""
         self._end_offer()
+        self._port.underway.open -= 1
 
     # -- the offered stream (StreamHandler)
 
@@ -99,6 +103,7 @@ class _Arrival(asyncio.Protocol):
         """The claimant has taken it: from now on it is an ordinary splice."""
         stream, self._stream = self._stream, None
         self._end_offer()
+        self._port.underway.open -= 1
         assert stream is not None
         splice = Splice(stream)
         self._transport.set_protocol(splice)
@@ -161,16 +166,18 @@ class _Arrival(asyncio.Protocol):
         if original is None:
             sockets.abort_with_reset(self._transport)
             return
-        client = Passing(self._kept, self._eof)
+        underway = self._port.underway
+        client = Passing(underway, self._kept, self._eof)
         self._transport.set_protocol(client)
         client.connection_made(self._transport)
-        self._port.run(_join(client, original))
+        underway.open -= 1  # as an offer
+        self._port.run(_join(client, original, underway))
 
 
-async def _join(client: Passing, original: Target) -> None:
+async def _join(client: Passing, original: Target, underway: Underway) -> None:
     """Join a client to the original, or reset it."""
     loop = asyncio.get_running_loop()
-    dialling = loop.create_connection(Passing, original.host, original.port)
+    dialling = loop.create_connection(lambda: Passing(underway), original.host, original.port)
     try:
         _, upstream = await asyncio.wait_for(dialling, PASS_SECONDS)
     except (OSError, asyncio.TimeoutError):
