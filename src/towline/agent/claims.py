@@ -18,11 +18,11 @@ class Claims:
 
     def __init__(self, port: Port) -> None:
         self._port = port
-        self._claims: dict[Stream, Peer] = {}
+        self._claims: dict[Stream, tuple[Peer, bool]] = {}
 
-    def add(self, peer: Peer, stream: Stream) -> None:
-        """Let a peer have what comes from now on, for as long as its stream lasts."""
-        self._claims[stream] = peer
+    def add(self, peer: Peer, stream: Stream, *, copy: bool) -> None:
+        """Let a peer have what comes, or copies, from now on for as long as its stream lasts."""
+        self._claims[stream] = (peer, copy)
         stream.handler = _Claim(lambda: self._claims.pop(stream, None))
         stream.accept()
 
@@ -32,13 +32,14 @@ class Claims:
             stream.reset(Reason.GOING_AWAY)
         self._claims.clear()
 
-    def offer(self, client: Target) -> Stream | None:
+    def offer(self, client: Target, *, copy: bool = False) -> Stream | None:
         """A stream for a client to the claimant with the least to do, if there is one.
 
-        Its handler is to be set before control returns to the event loop.
+        Its handler is to be set before control returns to the event loop. For a `copy`, it goes to
+        a claimant that wants one.
         """
-        peers = sorted(set(self._claims.values()), key=lambda peer: len(peer.streams))
-        for peer in peers:
+        peers = {peer for peer, copies in self._claims.values() if copies == copy}
+        for peer in sorted(peers, key=lambda peer: len(peer.streams)):
             try:
                 return peer.open(Kind.INCOMING, Incoming(self._port, client).encode())
             except LinkLost:

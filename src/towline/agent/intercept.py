@@ -65,13 +65,14 @@ class Interception:
             port.claims.end()
 
     def claim(self, peer: Peer, stream: Stream, target: bytes) -> None:
-        """Give a port's connections to a peer from now on, for as long as the stream lasts."""
+        """Give what comes to a port to a peer from now on, for as long as the stream lasts."""
         if self._released:
             stream.reset(Reason.GOING_AWAY)
             return
         try:
-            port = self._ports[Claim.decode(target).port]
+            claim = Claim.decode(target)
+            port = self._ports[claim.port]
         except (ValueError, KeyError):
             stream.reset(Reason.UNSUPPORTED)
             return
-        port.claims.add(peer, stream)
+        port.claims.add(peer, stream, copy=claim.copy)

@@ -8,10 +8,12 @@ from collections.abc import Coroutine
 from typing import Any, Callable, cast
 
 from towline.agent.claims import ACCEPT_SECONDS, Claims
+from towline.agent.copying import TOTAL_LAG_BYTES, CopiedPassing, Copy
 from towline.agent.listening import bound, plain
 from towline.agent.passing import Passing
 from towline.agent.underway import Underway
 from towline.relay import sockets
+from towline.relay.outbox import Allowance
 from towline.relay.splice import Splice
 from towline.relay.stream import Stream
 from towline.wire.frames import Buffer, Reason
@@ -29,7 +31,8 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 class TcpPort:
     """A port that is listened on from :meth:`start` to :meth:`close`.
 
-    Connections that nobody claims go to `original`; without one they are reset.
+    Connections that nobody claims go to `original`, and what their clients say, in copy, to whoever
+    claims that; without an original they are reset.
     """
 
     def __init__(self, port: Port, original: Target | None, run: Run, underway: Underway) -> None:
@@ -37,6 +40,7 @@ class TcpPort:
         self.original = original
         self.run = run
         self.underway = underway
+        self.lag = Allowance(TOTAL_LAG_BYTES)
         self._port = port
         self._server: asyncio.AbstractServer | None = None
 
@@ -167,7 +171,12 @@ class _Arrival(asyncio.Protocol):
             sockets.abort_with_reset(self._transport)
             return
         underway = self._port.underway
-        client = Passing(underway, self._kept, self._eof)
+        stream = self._port.claims.offer(self._client, copy=True)
+        if stream is None:
+            client = Passing(underway, self._kept, self._eof)
+        else:
+            copy = Copy(stream, self._port.lag)
+            client = CopiedPassing(copy, underway, self._kept, self._eof)
         self._transport.set_protocol(client)
         client.connection_made(self._transport)
         underway.open -= 1  # as an offer

@@ -17,12 +17,16 @@ from towline.wire.target import Claim, Incoming, Port, Target
 class Delivery:
     """Claims ports of an agent, and joins what comes there to `destinations`, by port.
 
-    Hand :meth:`claim` and :meth:`opened` to the link. Its tasks run in `group`.
+    Hand :meth:`claim` and :meth:`opened` to the link. Its tasks run in `group`. With `copy`, it
+    gets what clients say to others, and what the programs here answer is dropped.
     """
 
-    def __init__(self, destinations: Mapping[Port, Target], group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, destinations: Mapping[Port, Target], group: asyncio.TaskGroup, *, copy: bool = False
+    ) -> None:
         self._destinations = destinations
         self._group = group
+        self._copy = copy
         self._claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def claimed(self) -> None:
@@ -44,7 +48,7 @@ class Delivery:
                     error = AgentError(f"The agent does not listen on port {port}.")
                     self._claimed.set_exception(error)
 
-            peer.open(Kind.CLAIM, Claim(port).encode(), _Claim(accepted, refused))
+            peer.open(Kind.CLAIM, Claim(port, self._copy).encode(), _Claim(accepted, refused))
 
     def opened(self, stream: Stream, kind: Kind, target: bytes) -> None:
         """Take a stream that the agent has opened: a connection for us."""
@@ -60,8 +64,15 @@ class Delivery:
             """A stream that is given up takes its half-open connection with it."""
             delivering.cancel()
 
-        splice = Splice(stream, on_closed=give_up)
+        splice = (_CopySplice if self._copy else Splice)(stream, on_closed=give_up)
         delivering = self._group.create_task(_deliver(splice, destination), name="deliver")
+
+
+class _CopySplice(Splice):
+    """Joins a program to a copy: nobody is there for its answers, but its end is waited for."""
+
+    def data_received(self, data: bytes) -> None:
+        """Drop it."""
 
 
 async def _deliver(splice: Splice, destination: Target) -> None:

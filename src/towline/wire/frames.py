@@ -54,7 +54,7 @@ class Kind(enum.IntEnum):
     TCP = 1  # the bytes of one connection; the target is a wire.target.Target
     RESOLVE = 2  # one DNS message each way, then EOF; no target
     CLAIM = 3  # nothing: who opens it gets a port's connections while it lasts; a wire.target port
-    INCOMING = 4  # the bytes of one connection to such a port; a wire.target.Incoming
+    INCOMING = 4  # what comes to such a port, or a copy of it; a wire.target.Incoming
 
 
 class Reason(enum.IntEnum):

@@ -1,0 +1,86 @@
+"""What waits for a stream without holding anybody back."""
+
+from __future__ import annotations
+
+from tests.unit.relay.links import Recorder, memory
+from towline.relay.outbox import Allowance, Outbox
+from towline.relay.stream import Stream
+from towline.wire.mux import INITIAL_WINDOW
+
+
+class Pushing(Recorder):
+    """A handler that passes credit and turns on to its stream's outbox."""
+
+    def __init__(self, stream: Stream, most: int, allowance: Allowance | None = None) -> None:
+        super().__init__(stream)
+        self.outbox = Outbox(stream, most, allowance)
+
+    def credit(self) -> None:
+        self.outbox.push()
+
+
+async def test_what_fits_waits_for_credit_in_order_and_its_end_comes_last() -> None:
+    async with memory() as link:
+        near, far = await link.stream()
+        outbox = Pushing(near.stream, 10).outbox
+        near.stream.send(b"x" * (INITIAL_WINDOW - 3))
+        assert outbox.put(b"abcdef")
+        assert outbox.put(b"ghi")
+        outbox.put_eof()
+        await link.carry()
+        assert b"".join(far.told).endswith(b"xabc")
+        far.stream.consumed(INITIAL_WINDOW)
+        await link.carry()
+        assert far.told[-2:] == [b"defghi", "eof"]
+
+
+async def test_what_is_too_much_is_refused_whole() -> None:
+    async with memory() as link:
+        near, far = await link.stream()
+        outbox = Pushing(near.stream, 10).outbox
+        near.stream.send(b"x" * INITIAL_WINDOW)
+        assert outbox.put(b"a" * 6)
+        assert not outbox.put(b"b" * 5)
+        assert outbox.put(b"c" * 4)
+        await link.carry()
+        far.told.clear()
+        far.stream.consumed(INITIAL_WINDOW)
+        await link.carry()
+        assert far.told == [b"aaaaaacccc"]
+
+
+async def test_allowance_is_shared_and_comes_back() -> None:
+    async with memory() as link:
+        allowance = Allowance(10)
+        ends = [await link.stream() for _ in range(2)]
+        one, two = (Pushing(near.stream, 100, allowance).outbox for near, _ in ends)
+        for near, _ in ends:
+            near.stream.send(b"x" * INITIAL_WINDOW)
+        assert one.put(b"a" * 8)
+        assert not two.put(b"b" * 3)
+        one.clear()
+        assert two.put(b"b" * 3)
+        await link.carry()
+        ends[1][1].stream.consumed(INITIAL_WINDOW)
+        await link.carry()
+        assert allowance.left == 10
+
+
+async def test_stream_that_has_ended_takes_everything_and_keeps_nothing() -> None:
+    async with memory() as link:
+        near, _ = await link.stream()
+        allowance = Allowance(10)
+        link.near.abort()
+        assert Outbox(near.stream, 10, allowance).put(b"x" * 100)
+        assert allowance.left == 10
+
+
+async def test_busy_link_gives_turns() -> None:
+    async with memory() as link:
+        near, far = await link.stream()
+        near.stream.send(b"x" * (INITIAL_WINDOW // 2))  # the transport is full from now on
+        outbox = Pushing(near.stream, 1000).outbox
+        assert outbox.put(b"a" * 1000)
+        assert not outbox.put(b"b")
+        await link.carry()
+        assert b"".join(far.told).endswith(b"x" + b"a" * 1000)
