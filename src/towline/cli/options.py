@@ -68,6 +68,18 @@ def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def expose_option(*, required: bool, extra: str = "") -> Decorator:
+    """Which ports of this machine answer for which."""
+    return click.option(
+        "--expose",
+        "exposed",
+        multiple=True,
+        required=required,
+        metavar="LOCAL[:REMOTE],…",
+        help="Port of this machine, and of the cluster if that is another; /udp for UDP." + extra,
+    )
+
+
 def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Text for people or JSON for machines."""
     return click.option(

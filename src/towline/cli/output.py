@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -53,6 +53,14 @@ def print_json(data: Any) -> None:
     with contextlib.suppress(OSError):
         sys.stdout.write(json.dumps(data) + "\n")
         sys.stdout.flush()
+
+
+def ways(exposed: Iterable[Mapping[str, Any]], prefix: str = "") -> str:
+    """Which ports lead where, as a session's status has them."""
+    suffix = {"TCP": "", "UDP": "/udp"}
+    return ", ".join(
+        f"{prefix}{each['remote']}{suffix[each['protocol']]} → {each['local']}" for each in exposed
+    )
 
 
 class JsonNarrator:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from towline.cli.options import agent_options, cluster_options, output_option
-from towline.cli.output import narrator
+from towline.cli.options import agent_options, cluster_options, expose_option, output_option
+from towline.cli.output import narrator, ways
 from towline.cluster.job import AgentSpec
 from towline.features import expose
 from towline.features.preview import Preview, PreviewOptions
@@ -26,14 +26,7 @@ Examples:
 @click.command("preview", epilog=EPILOG)
 @click.argument("name")
 @cluster_options
-@click.option(
-    "--expose",
-    "exposed",
-    multiple=True,
-    required=True,
-    metavar="LOCAL[:REMOTE][/udp],…",
-    help="Port of this machine, and of the service if that is another.",
-)
+@expose_option(required=True)
 @click.option("--external", is_flag=True, help="Reachable from outside, by a LoadBalancer.")
 @agent_options
 @output_option
@@ -77,10 +70,5 @@ async def _serve(preview: Preview, tell: Narrator, session: runner.Session) -> N
 
 def _ready_line(status: dict[str, Any]) -> str:
     name = f"{status['service']}.{status['namespace']}"
-    ways = ", ".join(f"{name}:{_port(each)} → {each['local']}" for each in status["exposed"])
-    return f"In {status['context']}: {ways} ({', '.join(status['addresses'])}). Ctrl-C ends it."
-
-
-def _port(exposed: dict[str, Any]) -> str:
-    suffix = {"TCP": "", "UDP": "/udp"}[exposed["protocol"]]
-    return f"{exposed['remote']}{suffix}"
+    led = ways(status["exposed"], f"{name}:")
+    return f"In {status['context']}: {led} ({', '.join(status['addresses'])}). Ctrl-C ends it."

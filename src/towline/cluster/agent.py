@@ -12,7 +12,7 @@ from towline.cluster.job import CONTAINER, AgentSpec, manifest
 from towline.cluster.podstate import Phase
 from towline.errors import AgentError, TowlineError, leading_error
 from towline.kube.client import Client, Propagation
-from towline.kube.errors import AlreadyExists, ConnectionFailed, Forbidden, NotFound, ServerError
+from towline.kube.errors import ConnectionFailed, Forbidden, NotFound, ServerError
 from towline.kube.execforward import exec_forward
 from towline.kube.resources import EVENTS, JOBS, PODS
 from towline.kube.streams import port_forward
@@ -33,8 +33,8 @@ class Agent:
         self._client = client
         self._namespace = namespace
         self._spec = spec
-        self._job = ""
         self._uid = ""
+        self._asked = False  # to create the Job, which may therefore be there
         self._created = False
         self._by_exec = False
         self._waiting_for = ""
@@ -81,7 +81,7 @@ class Agent:
     @property
     def owner_reference(self) -> dict[str, Any]:
         """The Job, for the metadata of whatever is to go with it."""
-        return {"apiVersion": "batch/v1", "kind": "Job", "name": self._job, "uid": self._uid}
+        return {"apiVersion": "batch/v1", "kind": "Job", "name": self._spec.name, "uid": self._uid}
 
     async def rejoin(self, progress: Progress, timeout_seconds: float) -> None:
         """Wait until the Job has replaced its lost pod, and that one runs.
@@ -89,7 +89,7 @@ class Agent:
         Raises NotFound when there is no Job any more, AgentError when the new pod does not run
         within `timeout_seconds`.
         """
-        await self._client.get(JOBS, self._job, namespace=self._namespace)
+        await self._client.get(JOBS, self._spec.name, namespace=self._namespace)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._watch_pod(progress)
@@ -121,35 +121,39 @@ class Agent:
         was not answered: ask again. Raises ApiError when the API server cannot be asked in
         time; the agent then ends by itself after its grace time.
         """
-        if not self._job:
+        if not self._asked:
             return True
         try:
             await self._client.delete(
-                JOBS, self._job, namespace=self._namespace, propagation=Propagation.BACKGROUND
+                JOBS, self._spec.name, namespace=self._namespace, propagation=Propagation.BACKGROUND
             )
         except NotFound:
             if not self._created:
                 return False
-        self._job = ""
+        self._asked = False
         return True
 
     async def _create(self) -> None:
-        while True:
-            body = manifest(self._spec)
-            # Known before the request is sent: should this be cancelled while the answer is
-            # under way, stop() has the name.
-            self._job = body["metadata"]["name"]
-            try:
-                made = await self._client.create(JOBS, body, namespace=self._namespace)
-            except AlreadyExists:
-                continue
-            except TowlineError as error:
-                if _surely_undone(error):
-                    self._job = ""
-                raise
-            self._created = True
-            self._uid = made["metadata"]["uid"]
-            return
+        # Before the request is sent: this may be cancelled while the answer is under way.
+        self._asked = True
+        try:
+            made = await self._client.create(JOBS, manifest(self._spec), namespace=self._namespace)
+        except TowlineError as error:
+            self._asked = not _surely_undone(error)
+            raise
+        self._created = True
+        self._uid = made["metadata"]["uid"]
+        if self._spec.companions:
+            await self._accompany()
+
+    async def _accompany(self) -> None:
+        """Make what the pod needs, owned by the Job, then let it make the pod."""
+        for resource, body in self._spec.companions:
+            metadata = {**body["metadata"], "ownerReferences": [self.owner_reference]}
+            await self._client.create(
+                resource, {**body, "metadata": metadata}, namespace=self._namespace
+            )
+        await self._change({"parallelism": 1})
 
     async def _until_running(self, progress: Progress) -> None:
         """Watch the pod; meanwhile keep the Job's lease alive and look for what holds it up."""
@@ -167,7 +171,7 @@ class Agent:
     async def _watch_pod(self, progress: Progress) -> None:
         """Return when the pod runs."""
         # The label without a prefix is older than Kubernetes 1.27, and still set.
-        labels = f"job-name={self._job}"
+        labels = f"job-name={self._spec.name}"
         watch = self._client.watch(PODS, namespace=self._namespace, labels=labels)
         async with contextlib.aclosing(watch):
             async for event in watch:
@@ -206,7 +210,7 @@ class Agent:
 
     async def _events(self) -> list[dict[str, Any]]:
         """The events of our pod, or of the Job while that has none; none without the right."""
-        subject = f"involvedObject.name={self.pod or self._job}"
+        subject = f"involvedObject.name={self.pod or self._spec.name}"
         try:
             return (
                 await self._client.list(EVENTS, namespace=self._namespace, fields=subject)
@@ -215,8 +219,10 @@ class Agent:
             return []
 
     async def _renew(self, deadline_seconds: int | None) -> None:
-        change = {"spec": {"activeDeadlineSeconds": deadline_seconds}}
-        await self._client.patch(JOBS, self._job, change, namespace=self._namespace)
+        await self._change({"activeDeadlineSeconds": deadline_seconds})
+
+    async def _change(self, spec: dict[str, Any]) -> None:
+        await self._client.patch(JOBS, self._spec.name, {"spec": spec}, namespace=self._namespace)
 
     def _what_to_do(self) -> str:
         """The hint for an agent that has not started in time."""

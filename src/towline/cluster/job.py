@@ -7,12 +7,15 @@ import itertools
 import re
 import secrets
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from towline.agent.intercept import Intercepted
+from towline.agent.undo import AGENT_LABEL
 from towline.cluster import bundle
+from towline.kube.resources import Object, Resource
 from towline.wire.target import Port
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -50,20 +53,40 @@ def owner_name() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
+def new_name(owner: str) -> str:
+    """A name for a Job, and what belongs to it, that nothing else has."""
+    return f"towline-{_label_part(owner)}-{secrets.token_hex(4)}"
+
+
+def now() -> str:
+    """The time as annotations of ours have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """What the user can choose of the agent's pod.
+    """What a Job and the agent in it are to be.
 
     `grace_seconds` is how long the agent waits for a client that is gone. `intercepted` are the
-    ports that the agent listens on for the session; then other things in the cluster rely on its
-    Job, which therefore replaces a lost pod by itself.
+    ports that the agent listens on for the session, with names in `port_names` if they need
+    any; then other things in the cluster rely on its Job, which therefore replaces a lost pod by
+    itself.
+
+    `companions` are made before the pod, and go with the Job. `undoing` is what the agent is told
+    to undo when its client is gone, as the option `--undo` has it; with `may_undo` it has the
+    service account for that, a companion of the Job's name.
     """
 
     image: str = DEFAULT_IMAGE
     grace_seconds: int = DEFAULT_GRACE_SECONDS
     role: str = "uplink"
     owner: str = field(default_factory=owner_name)
+    name: str = field(default_factory=lambda: new_name(owner_name()))
     intercepted: tuple[Intercepted, ...] = ()
+    port_names: Mapping[Port, str] = field(default_factory=dict)
+    companions: tuple[tuple[Resource, Object], ...] = ()
+    undoing: str = ""
+    may_undo: bool = False
 
     @property
     def link_port(self) -> int:
@@ -78,7 +101,7 @@ class AgentSpec:
 
 
 def manifest(spec: AgentSpec) -> dict[str, Any]:
-    """The Job of one agent, under a name of its own.
+    """The Job of one agent. Its pod is not made before its companions are: see `parallelism`.
 
     It satisfies the Restricted Pod Security Standard
     (https://kubernetes.io/docs/concepts/security/pod-security-standards/). Until the session
@@ -92,22 +115,23 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
         MANAGED_BY: "towline",
         ROLE: spec.role,
     }
-    annotations = {OWNER: spec.owner, SINCE: datetime.now(UTC).isoformat(timespec="seconds")}
+    annotations = {OWNER: spec.owner, SINCE: now()}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": f"towline-{_label_part(spec.owner)}-{secrets.token_hex(4)}",
+            "name": spec.name,
             "labels": labels,
             "annotations": annotations,
         },
         "spec": {
+            "parallelism": 0 if spec.companions else 1,
             "backoffLimit": RESTARTS if spec.intercepted else 0,
             "ttlSecondsAfterFinished": 0,
             "activeDeadlineSeconds": spec.lease_seconds,
             "template": {
                 "metadata": {
-                    "labels": {**labels, **_NO_SIDECAR_LABELS},
+                    "labels": {**labels, AGENT_LABEL: spec.name, **_NO_SIDECAR_LABELS},
                     "annotations": {**annotations, **_NO_SIDECAR_ANNOTATIONS},
                 },
                 "spec": _pod_spec(spec),
@@ -119,7 +143,8 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
 def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
     return {
         "restartPolicy": "OnFailure" if spec.intercepted else "Never",
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": spec.may_undo,
+        **({"serviceAccountName": spec.name} if spec.may_undo else {}),
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 5,
         "securityContext": {
@@ -136,12 +161,8 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
                 "image": spec.image,
                 "imagePullPolicy": "IfNotPresent",
                 "command": list(bundle.command()),
-                "args": [
-                    f"--port={spec.link_port}",
-                    f"--grace-seconds={spec.grace_seconds}",
-                    *(f"--intercept={each}" for each in spec.intercepted),
-                ],
-                "ports": [_container_port(each.port) for each in spec.intercepted],
+                "args": _arguments(spec),
+                "ports": [_container_port(each.port, spec) for each in spec.intercepted],
                 # Requests and limits are there for namespaces whose quota demands them.
                 "resources": {
                     "requests": {"cpu": "10m", "memory": "32Mi"},
@@ -157,8 +178,18 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
     }
 
 
-def _container_port(port: Port) -> dict[str, Any]:
-    return {"containerPort": port.number, "protocol": port.protocol.name}
+def _arguments(spec: AgentSpec) -> list[str]:
+    return [
+        f"--port={spec.link_port}",
+        f"--grace-seconds={spec.grace_seconds}",
+        *(f"--intercept={each}" for each in spec.intercepted),
+        *([f"--undo={spec.undoing}"] if spec.undoing else []),
+    ]
+
+
+def _container_port(port: Port, spec: AgentSpec) -> dict[str, Any]:
+    named = {"name": spec.port_names[port]} if port in spec.port_names else {}
+    return {"containerPort": port.number, "protocol": port.protocol.name, **named}
 
 
 def _label_part(text: str) -> str:

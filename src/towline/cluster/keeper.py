@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from towline.cluster.agent import Agent, Progress
-from towline.cluster.job import AgentSpec
+from towline.cluster.job import AgentSpec, new_name
 from towline.errors import AgentError, ConfigError, TowlineError
 from towline.kube.client import Client
 from towline.kube.errors import (
@@ -53,6 +54,7 @@ class AgentKeeper:
         # Agents that were replaced, and whose Jobs may still be there.
         self._lost: list[Agent] = []
         self._suspect = False
+        self._released = False
         self._turn = asyncio.Lock()
         self.gone = asyncio.Event()
         """Set when a Job on which other things rely has been deleted: they are gone with it."""
@@ -61,6 +63,8 @@ class AgentKeeper:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._released:
+            return
         try:
             # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
             await asyncio.wait_for(self._stop_all(), STOP_SECONDS)
@@ -113,6 +117,10 @@ class AgentKeeper:
             self._suspect = True
             raise
 
+    def release(self) -> None:
+        """Leave the Job to its agent, which ends by itself: not before nobody relies on it."""
+        self._released = True
+
     def doubt(self) -> None:
         """The link was lost: look whether the pod is still there before it is used again."""
         self._suspect = True
@@ -131,7 +139,8 @@ class AgentKeeper:
 
     async def _replace(self) -> None:
         self._lost.append(self._agent)
-        self._agent = Agent(self._client, self._namespace, self._spec)
+        spec = replace(self._spec, name=new_name(self._spec.owner))
+        self._agent = Agent(self._client, self._namespace, spec)
         await self._clear_lost()
         await self._agent.start(self._progress, self._timeout_seconds)
         await self.settle()

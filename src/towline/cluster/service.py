@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from towline.cluster.job import MANAGED_BY, OWNER, ROLE, SINCE, AgentSpec
+from towline.agent.undo import AGENT_LABEL
+from towline.cluster.job import MANAGED_BY, OWNER, ROLE, SINCE, AgentSpec, now
 from towline.errors import SessionError
 from towline.kube.client import Client
 from towline.kube.errors import AlreadyExists
-from towline.kube.resources import SERVICES
+from towline.kube.resources import SERVICES, Object
 from towline.wire.target import Port
 
 
-def manifest(
-    name: str, spec: AgentSpec, job: Mapping[str, Any], *, external: bool
-) -> dict[str, Any]:
+def twin(service: Mapping[str, Any], selector: Mapping[str, str], name: str) -> Object:
+    """A Service of another name that leads where one did, by its original selector.
+
+    It has an address of its own, also if the service is headless, and none outside the cluster.
+    What the service says about local traffic is about its clients, not about the agent.
+    """
+    spec = service["spec"]
+    kept = ("ipFamilies", "ipFamilyPolicy", "sessionAffinity", "sessionAffinityConfig")
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": {MANAGED_BY: "towline", ROLE: "original"}},
+        "spec": {
+            **{key: spec[key] for key in kept if key in spec},
+            "selector": dict(selector),
+            "publishNotReadyAddresses": spec.get("publishNotReadyAddresses", False),
+            "ports": [
+                {key: value for key, value in port.items() if key != "nodePort"}
+                for port in spec["ports"]
+            ],
+        },
+    }
+
+
+def manifest(name: str, spec: AgentSpec, job: Mapping[str, Any], *, external: bool) -> Object:
     """A Service that leads to the agent's ports, under their own numbers.
 
     It goes with the Job whose owner reference `job` is. `external` asks for a load balancer,
@@ -30,21 +52,20 @@ def manifest(
             "labels": {MANAGED_BY: "towline", ROLE: spec.role},
             "annotations": {
                 OWNER: spec.owner,
-                SINCE: datetime.now(UTC).isoformat(timespec="seconds"),
+                SINCE: now(),
             },
             "ownerReferences": [dict(job)],
         },
         "spec": {
             "type": "LoadBalancer" if external else "ClusterIP",
             "ipFamilyPolicy": "PreferDualStack",
-            # The label without a prefix is older than Kubernetes 1.27, and still set.
-            "selector": {"job-name": job["name"]},
+            "selector": {AGENT_LABEL: spec.name},
             "ports": [_service_port(each.port) for each in spec.intercepted],
         },
     }
 
 
-async def create(client: Client, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+async def create(client: Client, namespace: str, body: Object) -> Object:
     """Create a Service. Raises SessionError, with what is known of it, when there is one."""
     name = body["metadata"]["name"]
     try:

@@ -12,29 +12,13 @@ from towline.cluster.job import SELECTOR
 from towline.dns.resolvconf import ResolvConfFile
 from towline.features import findings
 from towline.features.findings import Finding, Verdict, some
+from towline.features.rights import agent_rights, link_rights
 from towline.kube.access import Right, missing_rights
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.kube.errors import ApiError, Forbidden
 from towline.kube.resources import JOBS
 from towline.redirect import conflicts, probes
-
-
-def connect_rights(namespace: str) -> list[Right]:
-    """What `tow connect` cannot do without, in its namespace, besides a way for the link."""
-    return [
-        Right("create", "batch", "jobs", namespace=namespace),
-        Right("patch", "batch", "jobs", namespace=namespace),
-        Right("delete", "batch", "jobs", namespace=namespace),
-        Right("get", "", "pods", namespace=namespace),
-        Right("list", "", "pods", namespace=namespace),
-        Right("watch", "", "pods", namespace=namespace),
-    ]
-
-
-def link_rights(namespace: str, way: str) -> list[Right]:
-    """What a link takes by one of its two ways: `portforward`, or `exec` instead."""
-    return [Right(verb, "", "pods", way, namespace=namespace) for verb in ("get", "create")]
 
 
 def useful_rights(namespace: str) -> list[Right]:
@@ -82,7 +66,7 @@ def _of_probe(probe: probes.Probe) -> Finding:
 
 async def _rights(client: Client, namespace: str) -> AsyncIterator[Finding]:
     needed, forward, instead, useful = await asyncio.gather(
-        missing_rights(client, connect_rights(namespace)),
+        missing_rights(client, agent_rights(namespace)),
         missing_rights(client, link_rights(namespace, "portforward")),
         missing_rights(client, link_rights(namespace, "exec")),
         missing_rights(client, useful_rights(namespace)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from towline.errors import AgentError
 from towline.features import expose
@@ -18,24 +19,44 @@ class Delivery:
     """Claims ports of an agent, and joins what comes there to `destinations`, by port.
 
     Hand :meth:`claim` and :meth:`opened` to the link. Its tasks run in `group`. With `copy`, it
-    gets what clients say to others, and what the programs here answer is dropped.
+    gets what clients say to others, and what the programs here answer is dropped. `on_unserved`
+    is called with a destination where nothing listens.
     """
 
     def __init__(
-        self, destinations: Mapping[Port, Target], group: asyncio.TaskGroup, *, copy: bool = False
+        self,
+        destinations: Mapping[Port, Target],
+        group: asyncio.TaskGroup,
+        *,
+        copy: bool = False,
+        on_unserved: Callable[[Target], None] | None = None,
     ) -> None:
         self._destinations = destinations
         self._group = group
         self._copy = copy
+        self._on_unserved = on_unserved
+        self._claims: set[Stream] = set()
+        self._under_way: set[Stream] = set()
+        self._finished = asyncio.Event()
         self._claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def claimed(self) -> None:
         """Wait until the agent gives us the ports. Raises AgentError when it does not."""
         await asyncio.shield(self._claimed)
 
+    async def finish(self, seconds: float) -> None:
+        """Take nothing new, and wait for as long for what is under way to end by itself."""
+        for stream in self._claims:
+            stream.reset(Reason.CANCELLED)
+        if self._under_way:
+            self._finished.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._finished.wait(), seconds)
+
     def claim(self, peer: Peer) -> None:
         """Claim the ports through a transport that has come up."""
         missing = set(self._destinations)
+        self._claims = {stream for stream in self._claims if not stream.closed}
         for port in self._destinations:
 
             def accepted(port: Port = port) -> None:
@@ -48,7 +69,8 @@ class Delivery:
                     error = AgentError(f"The agent does not listen on port {port}.")
                     self._claimed.set_exception(error)
 
-            peer.open(Kind.CLAIM, Claim(port, self._copy).encode(), _Claim(accepted, refused))
+            claim = Claim(port, self._copy).encode()
+            self._claims.add(peer.open(Kind.CLAIM, claim, _Claim(accepted, refused)))
 
     def opened(self, stream: Stream, kind: Kind, target: bytes) -> None:
         """Take a stream that the agent has opened: a connection for us."""
@@ -60,12 +82,24 @@ class Delivery:
             stream.reset(Reason.UNSUPPORTED)
             return
 
-        def give_up(_: Reason | None) -> None:
+        def closed(_: Reason | None) -> None:
             """A stream that is given up takes its half-open connection with it."""
             delivering.cancel()
+            self._under_way.discard(stream)
+            if not self._under_way:
+                self._finished.set()
 
-        splice = (_CopySplice if self._copy else Splice)(stream, on_closed=give_up)
-        delivering = self._group.create_task(_deliver(splice, destination), name="deliver")
+        splice = (_CopySplice if self._copy else Splice)(stream, on_closed=closed)
+        self._under_way.add(stream)
+        delivering = self._group.create_task(self._deliver(splice, destination), name="deliver")
+
+    async def _deliver(self, splice: Splice, destination: Target) -> None:
+        try:
+            await expose.connect(lambda: splice, destination)
+        except OSError as error:
+            splice.reset(reason_of(error))
+            if self._on_unserved and isinstance(error, ConnectionRefusedError):
+                self._on_unserved(destination)
 
 
 class _CopySplice(Splice):
@@ -73,13 +107,6 @@ class _CopySplice(Splice):
 
     def data_received(self, data: bytes) -> None:
         """Drop it."""
-
-
-async def _deliver(splice: Splice, destination: Target) -> None:
-    try:
-        await expose.connect(lambda: splice, destination)
-    except OSError as error:
-        splice.reset(reason_of(error))
 
 
 class _Claim:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from towline.errors import UsageError
 from towline.features import udpports
@@ -24,8 +25,13 @@ class Exposed:
     remote: Port
     local: Target
 
-    def __str__(self) -> str:
-        return f"{self.remote} → {self.local.host}:{self.local.port}"
+    def status(self) -> dict[str, Any]:
+        """Both ends, fit for JSON."""
+        return {
+            "remote": self.remote.number,
+            "protocol": self.remote.protocol.name,
+            "local": f"{self.local.host}:{self.local.port}",
+        }
 
     async def is_served(self) -> bool:
         """Whether a program listens at this machine's end, as far as can be seen."""
@@ -50,9 +56,23 @@ async def connect(factory: Callable[[], asyncio.Protocol], local: Target) -> asy
     return transport
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One `[HOST:]LOCAL[:REMOTE][/PROTOCOL]` as written; `local` is 0 if only a name was given."""
+
+    host: str
+    local: int
+    remote: str
+
+
+def wishes(texts: Iterable[str]) -> list[Wish]:
+    """Read what `--expose` was given, several with commas between. Raises UsageError."""
+    return [_wish(part.strip()) for text in texts for part in text.split(",")]
+
+
 def parse(texts: Iterable[str]) -> tuple[Exposed, ...]:
-    """Read `[HOST:]LOCAL[:REMOTE][/PROTOCOL]`, several with commas between. Raises UsageError."""
-    found = [_one(part.strip()) for text in texts for part in text.split(",")]
+    """The same where ports have no names. Raises UsageError."""
+    found = [_exposed(wish) for wish in wishes(texts)]
     remotes = [each.remote for each in found]
     for remote in remotes:
         if remotes.count(remote) > 1:
@@ -60,17 +80,30 @@ def parse(texts: Iterable[str]) -> tuple[Exposed, ...]:
     return tuple(found)
 
 
-def _one(text: str) -> Exposed:
+def _exposed(wish: Wish) -> Exposed:
+    try:
+        return Exposed(Port.parse(wish.remote), Target(wish.host, wish.local))
+    except ValueError:
+        raise _meaningless(wish.remote) from None
+
+
+def _wish(text: str) -> Wish:
     ports, slash, protocol = text.partition("/")
     words = ports.split(":")
+    if len(words) == 1 and words[0] and not words[0].isdecimal() and not slash:
+        return Wish(LOCALHOST, 0, words[0])
     host = LOCALHOST if words[0].isdecimal() else words.pop(0)
     try:
         local, remote = words if len(words) == 2 else [*words, *words]
-        return Exposed(
-            Port.parse(remote + slash + protocol), Target(host, Port.parse(local).number)
-        )
+        if not remote:
+            raise ValueError(text)
+        return Wish(host, Port.parse(local).number, remote + slash + protocol)
     except ValueError:
-        raise UsageError(
-            f"'{text}' does not say what to expose.",
-            "Write LOCAL or LOCAL:REMOTE, as in --expose 8080:80, for UDP --expose 5353:53/udp.",
-        ) from None
+        raise _meaningless(text) from None
+
+
+def _meaningless(text: str) -> UsageError:
+    return UsageError(
+        f"'{text}' does not say what to expose.",
+        "Write LOCAL or LOCAL:REMOTE, as in --expose 8080:80, for UDP --expose 5353:53/udp.",
+    )

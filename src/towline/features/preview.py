@@ -15,6 +15,7 @@ from towline.cluster.keeper import AgentKeeper
 from towline.errors import AgentError
 from towline.features.delivery import Delivery
 from towline.features.expose import Exposed
+from towline.features.programs import Programs
 from towline.features.state import Narrator, SessionState
 from towline.kube.client import Client
 from towline.kube.config import Access
@@ -48,6 +49,7 @@ class Preview:
         self._tell = tell
         self._keeper: AgentKeeper | None = None
         self._state = SessionState("preview", access, tell, self._doubt)
+        self._programs = Programs(options.exposed, tell, "connections are reset")
         self._service: dict[str, Any] = {}
 
     def status(self) -> dict[str, Any]:
@@ -56,14 +58,7 @@ class Preview:
             **self._state.status(),
             "service": self._options.name,
             "addresses": self._service.get("spec", {}).get("clusterIPs", []),
-            "exposed": [
-                {
-                    "remote": each.remote.number,
-                    "protocol": each.remote.protocol.name,
-                    "local": f"{each.local.host}:{each.local.port}",
-                }
-                for each in self._options.exposed
-            ],
+            "exposed": [each.status() for each in self._options.exposed],
             "agent": self._keeper.pod if self._keeper else "",
         }
 
@@ -81,9 +76,9 @@ class Preview:
             await self._deliver(stack, group, keeper)
             self._service = await service.create(client, self._access.namespace, self._manifest())
             settling = group.create_task(keeper.settle(), name="settle")
-            looking = group.create_task(self._watch_programs(), name="look")
+            watching = group.create_task(self._programs.watch(), name="programs")
             stack.callback(settling.cancel)
-            stack.callback(looking.cancel)
+            stack.callback(watching.cancel)
             self._state.live()
             try:
                 yield
@@ -113,7 +108,7 @@ class Preview:
     ) -> None:
         """Link to the agent, and have all that comes to its ports brought here."""
         programs = {each.remote: each.local for each in self._options.exposed}
-        delivery = Delivery(programs, group)
+        delivery = Delivery(programs, group, on_unserved=self._programs.refused)
         link = await stack.enter_async_context(
             Link(
                 keeper.connect, self._state, on_transport=delivery.claim, on_opened=delivery.opened
@@ -135,16 +130,3 @@ class Preview:
             self._keeper.owner_reference,
             external=self._options.external,
         )
-
-    async def _watch_programs(self) -> None:
-        """Tell of each program that does not listen yet, and when it does."""
-        missing = [each for each in self._options.exposed if not await each.is_served()]
-        for each in missing:
-            where = f"{each.local.host}:{each.local.port}"
-            what = _UNSERVED[each.remote.protocol]
-            self._tell.event("unserved", f"Nothing listens on {where} yet: {what} until it does.")
-        while missing:
-            await asyncio.sleep(LOOK_SECONDS)
-            for each in [each for each in missing if await each.is_served()]:
-                missing.remove(each)
-                self._tell.event("served", f"{each.local.host}:{each.local.port} answers now.")

@@ -55,6 +55,7 @@ class Resource:
 
 CONFIG_MAPS = Resource("", "v1", "configmaps")
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", namespaced=False)
+DAEMON_SETS = Resource("apps", "v1", "daemonsets")
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
 EVENTS = Resource("", "v1", "events")

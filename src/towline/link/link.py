@@ -81,6 +81,7 @@ class Link:
         self._down_since = asyncio.get_running_loop().time()
         self._failure: Exception | None = None
         self._told: set[str] = set()
+        self._goodbye = True
         self._stack = contextlib.AsyncExitStack()
         self.agent: Mapping[str, object] = {}
         """What the agent says of itself, as of the newest transport."""
@@ -92,11 +93,16 @@ class Link:
         return self
 
     async def __aexit__(self, *details: Any) -> bool | None:
-        # The agent that hears this ends at once instead of waiting for us to come back.
+        # The agent that hears this ends instead of waiting for us to come back.
         for peer in self._peers:
-            peer.go_away("the session ends")
+            if self._goodbye:
+                peer.go_away("the session ends")
             peer.close()
         return await self._stack.__aexit__(*details)
+
+    def abandon(self) -> None:
+        """Let the agent believe at the end that we may come back."""
+        self._goodbye = False
 
     async def first(self, seconds: float) -> None:
         """Wait until the link is up for the first time.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from towline.features.check import connect_rights, link_rights
+from towline.features.rights import agent_rights, link_rights
 from towline.kube.access import Right
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "rights.md").read_text()
@@ -17,4 +17,4 @@ def test_documented_role_is_what_is_checked() -> None:
         (group,), (resource,) = rule["apiGroups"], rule["resources"]
         name, _, part = resource.partition("/")
         documented |= {Right(verb, group, name, part, namespace="dev") for verb in rule["verbs"]}
-    assert documented == {*connect_rights("dev"), *link_rights("dev", "portforward")}
+    assert documented == {*agent_rights("dev"), *link_rights("dev", "portforward")}

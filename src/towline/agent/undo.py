@@ -1,0 +1,130 @@
+"""The change that an interception makes to a service or a workload, and what takes it back.
+
+Changes are merge patches (RFC 7386) with the resourceVersion of the object that they were made
+from, so that the API refuses them with a conflict when somebody else was faster:
+https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+#: On the object that was changed: who did it, and what was there before.
+ANNOTATION = "towline/interception"
+#: On an agent's pods, and in the selector of a service that leads to them: the agent's Job.
+AGENT_LABEL = "towline/agent"
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Whose interception it is, and the `selector` or the `replicas` that were there before it.
+
+    `since` is a time as ISO 8601 has it, `owner` is user@host.
+    """
+
+    job: str
+    owner: str
+    since: str
+    selector: dict[str, str] | None = None
+    replicas: int | None = None
+
+    def to_json(self) -> str:
+        """The value of the annotation."""
+        return json.dumps({key: it for key, it in asdict(self).items() if it is not None})
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """Read the value of an annotation. Raises ValueError when it is malformed."""
+        try:
+            values = json.loads(text)
+        except RecursionError:
+            values = None
+        return cls.from_values(values)
+
+    @classmethod
+    def from_values(cls, values: object) -> Record:
+        """Read what JSON gave; unknown properties are ignored. Raises ValueError."""
+        if not isinstance(values, dict):
+            raise ValueError("a record is a JSON object")
+        job, owner, since = (values.get(key) for key in ("job", "owner", "since"))
+        selector, replicas = values.get("selector"), values.get("replicas")
+        if not (_is_text(job, owner, since) and job):
+            raise ValueError("a record has job, owner and since")
+        if (selector is None) == (replicas is None):
+            raise ValueError("a record has either selector or replicas")
+        if selector is not None and not (
+            isinstance(selector, dict) and _is_text(*selector.values())
+        ):
+            raise ValueError("a selector has labels")
+        if replicas is not None and not (type(replicas) is int and replicas >= 0):
+            raise ValueError("replicas are a number")
+        return cls(cast(str, job), cast(str, owner), cast(str, since), selector, replicas)
+
+
+def of(value: Json) -> Record | None:
+    """The record that an object carries; None when there is none, or it is malformed."""
+    try:
+        return Record.from_json(_annotations(value).get(ANNOTATION, ""))
+    except ValueError:
+        return None
+
+
+def apply(value: Json, record: Record) -> dict[str, Any]:
+    """The merge patch that makes an object this record's."""
+    if record.selector is None:
+        spec: dict[str, Any] = {"replicas": 0}
+    else:
+        spec = {"selector": {**dict.fromkeys(_selector(value)), AGENT_LABEL: record.job}}
+    return {**_patch(value, record.to_json()), "spec": spec}
+
+
+def undo(value: Json, record: Record) -> dict[str, Any] | None:
+    """The merge patch that takes back what of an object is still this record's; None for nothing.
+
+    What others have changed meanwhile stays as it is now.
+    """
+    found = of(value)
+    if found is not None and found.job != record.job:
+        return None  # somebody has taken over
+    if record.selector is None:
+        spec = _replicas_back(value, record) if found else None
+    else:
+        spec = _selector_back(value, record)
+    if found is None and spec is None:
+        return None
+    return {**_patch(value, None), **({"spec": spec} if spec else {})}
+
+
+def _selector_back(value: Json, record: Record) -> dict[str, Any] | None:
+    selector = _selector(value)
+    if selector.get(AGENT_LABEL) != record.job:
+        return None
+    # With other labels beside ours somebody has said what it is to be: as kubectl apply does.
+    back = (record.selector or {}) if len(selector) == 1 else {}
+    return {"selector": {AGENT_LABEL: None, **back}}
+
+
+def _replicas_back(value: Json, record: Record) -> dict[str, Any] | None:
+    return {"replicas": record.replicas} if value["spec"].get("replicas") == 0 else None
+
+
+def _patch(value: Json, annotation: str | None) -> dict[str, Any]:
+    version = value["metadata"]["resourceVersion"]
+    return {"metadata": {"resourceVersion": version, "annotations": {ANNOTATION: annotation}}}
+
+
+def _annotations(value: Json) -> Json:
+    return value["metadata"].get("annotations") or {}
+
+
+def _selector(value: Json) -> Json:
+    return value["spec"].get("selector") or {}
+
+
+def _is_text(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)

@@ -1,0 +1,192 @@
+"""A session's change of somebody else's object: made, watched, undone; never over others' edits.
+
+What is to be written is for :mod:`towline.agent.undo` to say, as the agent undoes it likewise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from towline.agent.undo import AGENT_LABEL, Record, apply, of, undo
+from towline.errors import SessionError, TowlineError
+from towline.kube.client import Client
+from towline.kube.errors import (
+    Conflict,
+    ConnectionFailed,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+)
+from towline.kube.resources import Object, Resource
+from towline.kube.watch import EventType
+
+END_SECONDS = 15.0
+RETRY_SECONDS = 0.5
+_PASSING = (ConnectionFailed, ServerError, TooManyRequests, Conflict)
+
+
+def holder(thing: Object) -> Record | None:
+    """Whose interception an object is under now; None also if its record is of no account."""
+    record = of(thing)
+    if record is None:
+        return None
+    spec = thing["spec"]
+    if record.selector is not None:
+        held = (spec.get("selector") or {}).get(AGENT_LABEL) == record.job
+    else:
+        held = spec.get("replicas") == 0
+    return record if held else None
+
+
+def selector(service: Object) -> dict[str, str]:
+    """The selector of a service, the original one while it is intercepted."""
+    record = holder(service)
+    if record is not None and record.selector is not None:
+        return record.selector
+    return dict(service["spec"].get("selector") or {})
+
+
+def held_by(what: str, record: Record) -> SessionError:
+    """The refusal of a second session, with what is known of the first."""
+    return SessionError(
+        f"{what} is intercepted by {record.owner}, since {record.since}.",
+        "Ask them to end it, take over with --force, or, if their session is long gone, put it "
+        f"right with 'tow recover {what}'.",
+    )
+
+
+class Interception:
+    """The change, as a record says it, of an object that was `seen`; `what` names it to people."""
+
+    def __init__(
+        self, client: Client, resource: Resource, seen: Object, record: Record, what: str
+    ) -> None:
+        self._client = client
+        self._resource = resource
+        self._namespace: str = seen["metadata"]["namespace"]
+        self._name: str = seen["metadata"]["name"]
+        self._seen = seen
+        self._record = record
+        self._what = what
+
+    async def begin(self) -> None:
+        """Change the object, if it still is as it was seen.
+
+        Raises SessionError when it is not: somebody else was quicker; ApiError.
+        """
+        while True:
+            thing = await self._read()
+            if _gist(thing) != _gist(self._seen):
+                raise SessionError(
+                    f"{self._what} was changed by {changer(thing)} while this session started.",
+                    "Start it again.",
+                )
+            with contextlib.suppress(Conflict):
+                await self._patch(apply(thing, self._record))
+                return
+
+    async def end(self) -> None:
+        """Undo the change, or what others have left of it; safe to call twice.
+
+        Raises TowlineError when that is not done within `END_SECONDS`.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + END_SECONDS
+        while True:
+            try:
+                # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
+                await asyncio.wait_for(self._undo(), max(0.0, deadline - loop.time()))
+            except NotFound:
+                return
+            except (*_PASSING, TimeoutError) as error:
+                if loop.time() + RETRY_SECONDS >= deadline:
+                    raise self._not_undone(error) from error
+                await asyncio.sleep(0 if isinstance(error, Conflict) else RETRY_SECONDS)
+            except TowlineError as error:
+                raise self._not_undone(error) from error
+            else:
+                return
+
+    async def disturbed(self) -> SessionError:
+        """Wait until somebody else changes what this session has changed or relies on."""
+        watch = self._client.watch(
+            self._resource, namespace=self._namespace, fields=f"metadata.name={self._name}"
+        )
+        there = False
+        async with contextlib.aclosing(watch) as events:
+            async for event in events:
+                if event.type is EventType.DELETED or (
+                    event.type is EventType.SYNCED and not there
+                ):
+                    return SessionError(f"{self._what} has been deleted.")
+                there = True
+                if event.type is not EventType.SYNCED and (
+                    disturbance := self._disturbance(event.object)
+                ):
+                    return disturbance
+        raise AssertionError("a watch has no end")
+
+    def _disturbance(self, thing: Object) -> SessionError | None:
+        record = of(thing)
+        if record is not None and record.job != self._record.job:
+            return SessionError(f"{self._what} was taken over by {record.owner}.")
+        if record is not None and holder(thing) and _gist(thing) == self._wanted():
+            return None
+        if not self._ours(thing):
+            return SessionError(
+                f"{self._what} was put back by {changer(thing)}.", "Start the session again."
+            )
+        return SessionError(
+            f"{self._what} was changed by {changer(thing)}: this session has withdrawn from it.",
+            "Start it again, on the object as it is now.",
+        )
+
+    def _ours(self, thing: Object) -> bool:
+        return undo(thing, self._record) is not None
+
+    def _wanted(self) -> Any:
+        """What is relied on, with our change."""
+        changed = apply(self._seen, self._record)["spec"]
+        return {**_gist(self._seen), **{k: _without_nulls(v) for k, v in changed.items()}}
+
+    async def _undo(self) -> None:
+        change = undo(await self._read(), self._record)
+        if change is not None:
+            await self._patch(change)
+
+    async def _read(self) -> Object:
+        return await self._client.get(self._resource, self._name, namespace=self._namespace)
+
+    async def _patch(self, change: Object) -> None:
+        await self._client.patch(self._resource, self._name, change, namespace=self._namespace)
+
+    def _not_undone(self, error: Exception) -> SessionError:
+        return SessionError(
+            f"{self._what} could not be put back: {error or 'no answer in time'}",
+            f"It is answered by its own pods all the same. Run 'tow recover {self._what}' later.",
+        )
+
+
+def changer(thing: Object) -> str:
+    """Who changed an object last, as far as it says.
+
+    See https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers.
+    """
+    entries = thing["metadata"].get("managedFields") or []
+    entries = [each for each in entries if each.get("subresource", "") != "status"]
+    last = max(entries, key=lambda each: str(each.get("time", "")), default=None)
+    return str(last["manager"]) if last else "somebody"
+
+
+def _gist(thing: Object) -> dict[str, Any]:
+    """What of an object a session relies on."""
+    spec = thing["spec"]
+    return {key: spec.get(key) for key in ("selector", "ports", "type", "replicas")}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: inner for key, inner in value.items() if inner is not None}
+    return value

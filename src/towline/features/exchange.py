@@ -1,0 +1,25 @@
+"""The cluster's traffic for a service or a workload, brought to programs of this machine."""
+
+from __future__ import annotations
+
+from towline.errors import UsageError
+from towline.features import selector
+from towline.features.standin import StandIn
+from towline.features.state import Narrator
+from towline.features.takeover import Wanted, Way
+from towline.kube.config import Access
+from towline.kube.resources import SERVICES
+
+MODES = ("selector", "ephemeral", "scale")
+
+
+def way(mode: str | None, access: Access, wanted: Wanted, tell: Narrator) -> Way:
+    """The way to do what is wanted; by default the one that suits the target.
+
+    Raises UsageError when the mode does not fit the target.
+    """
+    of_service = wanted.target.resource == SERVICES
+    mode = mode or ("selector" if of_service else "ephemeral")
+    if mode == "selector" and of_service:
+        return StandIn(mode, selector.prepare, access, wanted, tell)
+    raise UsageError(f"{wanted.target} cannot be intercepted with --mode {mode}.")

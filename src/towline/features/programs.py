@@ -1,0 +1,67 @@
+"""Whether the programs of this machine that are to answer do listen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from towline.errors import TowlineError
+from towline.features.expose import Exposed
+from towline.features.state import Narrator
+from towline.wire.target import Target
+
+# How often it is looked whether a program listens by now.
+LOOK_SECONDS = 1.0
+
+
+class Programs:
+    """The programs that connections are brought to; `otherwise` says what becomes of those until
+    a program listens.
+
+    One that has listened is not looked at any more, as that would disturb it: :meth:`refused` is
+    to be called when it turns out to be gone.
+    """
+
+    def __init__(self, exposed: Sequence[Exposed], tell: Narrator, otherwise: str) -> None:
+        self._exposed = exposed
+        self._tell = tell
+        self._otherwise = otherwise
+        self._missing: set[Target] = set()
+        self._any_missing = asyncio.Event()
+
+    async def require(self) -> None:
+        """Raise TowlineError unless all listen."""
+        for each in self._exposed:
+            if not await each.is_served():
+                raise TowlineError(
+                    f"Nothing listens on {_where(each.local)}.",
+                    "Start the program first; or leave out --strict, and it is waited for.",
+                )
+
+    async def watch(self) -> None:
+        """Tell of each program that does not listen, and when it does; until cancelled."""
+        for each in self._exposed:
+            if not await each.is_served():
+                self.refused(each.local)
+        while True:
+            await self._any_missing.wait()
+            await asyncio.sleep(LOOK_SECONDS)
+            for each in self._exposed:
+                if each.local in self._missing and await each.is_served():
+                    self._missing.discard(each.local)
+                    self._tell.event("served", f"{_where(each.local)} answers now.")
+            if not self._missing:
+                self._any_missing.clear()
+
+    def refused(self, local: Target) -> None:
+        """Note that nothing listens there."""
+        if local not in self._missing:
+            self._missing.add(local)
+            self._any_missing.set()
+            self._tell.event(
+                "unserved", f"Nothing listens on {_where(local)}: {self._otherwise} until it does."
+            )
+
+
+def _where(local: Target) -> str:
+    return f"{local.host}:{local.port}"

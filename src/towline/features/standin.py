@@ -1,0 +1,166 @@
+"""Brings an object's traffic here by an agent whose pod stands in for the original ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from towline.cluster.interception import Interception
+from towline.cluster.keeper import AgentKeeper
+from towline.errors import AgentError, SessionError
+from towline.features import ports
+from towline.features.delivery import Delivery
+from towline.features.expose import Exposed
+from towline.features.programs import Programs
+from towline.features.state import Narrator, SessionState
+from towline.features.takeover import Prepare, Takeover, Wanted
+from towline.kube.client import Client
+from towline.kube.config import Access
+from towline.link.link import Link
+from towline.wire.target import Port, Target
+
+# What is under way when the session ends has so long to end by itself.
+FINISH_SECONDS = 5.0
+OTHERWISE = "requests go to the original pods"
+
+
+class StandIn:
+    """One object whose traffic comes here (:class:`towline.features.takeover.Way`).
+
+    `prepare` says what is to be done to the object in the given mode.
+    """
+
+    def __init__(
+        self, mode: str, prepare: Prepare, access: Access, wanted: Wanted, tell: Narrator
+    ) -> None:
+        self._mode = mode
+        self._prepare = prepare
+        self._access = access
+        self._wanted = wanted
+        self._tell = tell
+        self._state = SessionState(wanted.command, access, tell, self._doubt)
+        self._exposed: tuple[Exposed, ...] = ()
+        self._keeper: AgentKeeper | None = None
+        self._interception: Interception | None = None
+
+    def status(self) -> dict[str, Any]:
+        """How it is doing, fit for JSON."""
+        return {
+            **self._state.status(),
+            "target": str(self._wanted.target),
+            "mode": self._mode,
+            "exposed": [each.status() for each in self._exposed],
+            "agent": self._keeper.pod if self._keeper else "",
+        }
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Bring it up and take it down."""
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(Client(self._access))
+            self._tell.progress(f"Looking at {self._wanted.target}")
+            takeover = await self._prepare(client, self._access.namespace, self._wanted)
+            chosen = ports.choose(takeover.ports, self._wanted.exposed)
+            programs = await self._programs(ports.exposed(chosen))
+            for note in takeover.notes:
+                self._tell.event("note", note)
+            keeper = self._keeper = await stack.enter_async_context(
+                self._new_keeper(client, takeover)
+            )
+            await keeper.start()
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            delivery = Delivery(
+                _by_listen(chosen),
+                group,
+                copy=self._wanted.copy,
+                on_unserved=programs.refused,
+            )
+            link = await stack.enter_async_context(self._new_link(keeper, delivery))
+            await self._prove(link, delivery)
+            await self._take(stack, takeover.interception, link, delivery)
+            watching = group.create_task(programs.watch(), name="programs")
+            stack.callback(watching.cancel)
+            self._state.live()
+            try:
+                yield
+            finally:
+                self._state.ending()
+
+    async def ended(self) -> None:
+        """Wait until it cannot go on; raises TowlineError with the reason."""
+        assert self._keeper
+        assert self._interception
+        disturbed = asyncio.ensure_future(self._interception.disturbed())
+        gone = asyncio.ensure_future(self._keeper.gone.wait())
+        try:
+            await asyncio.wait((disturbed, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            disturbed.cancel()
+            await asyncio.wait((disturbed, gone))
+        if not disturbed.cancelled():
+            raise disturbed.result()
+        raise AgentError(
+            f"The agent's Job was deleted: {self._wanted.target} goes back to its own pods.",
+            f"Start the {self._wanted.command} again.",
+        )
+
+    async def _programs(self, exposed: tuple[Exposed, ...]) -> Programs:
+        self._exposed = exposed
+        programs = Programs(exposed, self._tell, OTHERWISE)
+        if self._wanted.strict:
+            await programs.require()
+        return programs
+
+    def _new_keeper(self, client: Client, takeover: Takeover) -> AgentKeeper:
+        return AgentKeeper(
+            client,
+            self._access.namespace,
+            takeover.spec,
+            self._tell.progress,
+            self._wanted.timeout_seconds,
+        )
+
+    def _new_link(self, keeper: AgentKeeper, delivery: Delivery) -> Link:
+        return Link(
+            keeper.connect, self._state, on_transport=delivery.claim, on_opened=delivery.opened
+        )
+
+    async def _prove(self, link: Link, delivery: Delivery) -> None:
+        """Wait until what comes to the agent would arrive here."""
+        self._tell.progress("Waiting for the agent to answer")
+        await link.first(self._wanted.timeout_seconds)
+        await delivery.claimed()
+
+    async def _take(
+        self, stack: AsyncExitStack, interception: Interception, link: Link, delivery: Delivery
+    ) -> None:
+        """Lead the object's traffic to the agent, and back at the end."""
+        assert self._keeper
+        # A Job with a deadline would end, whoever relies on it.
+        await self._keeper.settle()
+        self._interception = interception
+        stack.push_async_callback(self._withdraw, link, delivery)
+        self._keeper.release()
+        await interception.begin()
+
+    async def _withdraw(self, link: Link, delivery: Delivery) -> None:
+        """Put the object back, let what is under way end, and leave the rest to the agent."""
+        assert self._interception
+        try:
+            await self._interception.end()
+        except SessionError:
+            # A goodbye would end the agent, with nobody in its place.
+            link.abandon()
+            raise
+        await delivery.finish(FINISH_SECONDS)
+
+    def _doubt(self) -> None:
+        if self._keeper:
+            self._keeper.doubt()
+
+
+def _by_listen(chosen: dict[ports.ServicePort, Target]) -> dict[Port, Target]:
+    return {each.listen: local for each, local in chosen.items()}

@@ -1,0 +1,65 @@
+"""What is wanted of an exchange or a mirror, and what is to be done to an object for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from towline.cluster.interception import Interception
+from towline.cluster.job import AgentSpec
+from towline.features.ports import ServicePort
+from towline.features.reference import Reference
+from towline.kube.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user chose. `copy` is for a mirror: the originals answer as ever."""
+
+    target: Reference
+    exposed: tuple[str, ...]
+    strict: bool
+    force: bool
+    copy: bool
+    agent: AgentSpec
+    timeout_seconds: float
+
+    @property
+    def command(self) -> str:
+        """The command that does it."""
+        return "mirror" if self.copy else "exchange"
+
+
+class Way(Protocol):
+    """One way to bring an object's traffic here, for the length of a session."""
+
+    def status(self) -> dict[str, Any]:
+        """How it is doing, fit for JSON."""
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Inside, the traffic comes here; afterwards it goes where it went before.
+
+        Raises TowlineError, possibly in an exception group, for whatever stands in the way.
+        """
+
+    async def ended(self) -> None:
+        """Wait until it cannot go on; raises TowlineError with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """What is to be done to one object, found out without changing anything.
+
+    `notes` are what the user should know of it: what will be otherwise than usual.
+    """
+
+    interception: Interception
+    ports: Sequence[ServicePort]
+    spec: AgentSpec
+    notes: Sequence[str]
+
+
+Prepare = Callable[[Client, str, Wanted], Awaitable[Takeover]]
+"""Looks at an object of a namespace; raises TowlineError when it cannot be taken."""
