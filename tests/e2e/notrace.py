@@ -4,9 +4,11 @@ there is after it.
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lab import namespaces, network, users
 from lab import processes as lab_processes
@@ -14,8 +16,8 @@ from lab.cluster import Lab
 from lab.errors import LabError
 from tests.e2e import apiserver
 from tests.e2e.laptop import Laptop
-from tests.e2e.trace import cluster, files, kernel, processes, sockets
-from tests.e2e.trace.snapshot import Snapshot, difference
+from tests.e2e.trace import cluster, files, kernel, podnets, processes, sockets
+from tests.e2e.trace.snapshot import Snapshot, View, difference
 
 # A process that has been killed is taken apart by the kernel, device and table with it, a few
 # milliseconds after it has ended for those who wait for it; a helper first has to see that.
@@ -33,6 +35,9 @@ _SUDOS_OWN = "machine/run/sudo"
 
 _LOOK_AGAIN_SECONDS = 0.05
 
+_INTERCEPTED = "services,deployments,statefulsets,replicasets"
+_RECORD = "towline/interception"
+
 
 class Trace:
     """A snapshot from when this was made, to compare with.
@@ -44,12 +49,18 @@ class Trace:
         self.cluster_seconds = ORDERLY_SECONDS
         self._laptop = laptop
         self._api = api
+        self._new_pods = False
         self._laptop_before = local(laptop)
-        self._cluster_before = remote(laptop.lab, api)
+        self._cluster_before = self._remote()
 
     def allow_grace(self, seconds: float) -> None:
         """Sessions are cut off here whose agents wait for them for so long."""
         self.cluster_seconds = seconds + ABRUPT_SECONDS
+
+    def allow_new_pods(self) -> None:
+        """Controllers may replace their pods by others that are alike from now on."""
+        self._new_pods = True
+        self._cluster_before = self._remote()
 
     def check(self) -> None:
         """Fail, with what is different, unless all is as it was. Clears up what is left."""
@@ -66,10 +77,13 @@ class Trace:
 
     def check_cluster(self) -> None:
         """The same for the cluster alone, from now on within its time."""
-        lab, seconds = self._laptop.lab, self.cluster_seconds
-        if left := _await_same(self._cluster_before, lambda: remote(lab, self._api), seconds):
+        seconds = self.cluster_seconds
+        if left := _await_same(self._cluster_before, self._remote, seconds):
             clear(self._laptop)
             raise AssertionError(f"traces in the cluster after {seconds:.0f} s:\n{left}")
+
+    def _remote(self) -> Snapshot:
+        return remote(self._laptop.lab, self._api, new_pods=self._new_pods)
 
 
 def local(laptop: Laptop) -> Snapshot:
@@ -90,9 +104,16 @@ def local(laptop: Laptop) -> Snapshot:
     }
 
 
-def remote(lab: Lab, api: cluster.Api) -> Snapshot:
-    """What there is in the cluster."""
-    return {"object": namespaces.call_inside(lab.layout.node_net, lambda: cluster.view(api.get))}
+def remote(lab: Lab, api: cluster.Api, *, new_pods: bool = False) -> Snapshot:
+    """What there is in the cluster: objects, and what was set up in pods' networks."""
+
+    def objects() -> View:
+        return cluster.view(api.get, new_pods=new_pods)
+
+    return {
+        "object": namespaces.call_inside(lab.layout.node_net, objects),
+        "pod's network": podnets.view(lab.layout),
+    }
 
 
 def open_api(lab: Lab) -> cluster.Api:
@@ -109,6 +130,21 @@ def clear(laptop: Laptop) -> None:
     with suppress(LabError):
         selected = ("-A", "-l", "app.kubernetes.io/managed-by=towline")
         laptop.lab.kubectl("delete", "jobs", *selected, "--cascade=foreground")
+        _give_back(laptop.lab)
+
+
+def _give_back(lab: Lab) -> None:
+    """Make of what is intercepted what its record says that it was."""
+    for item in lab.kubectl_json(_INTERCEPTED, "-A")["items"]:
+        about, spec = item["metadata"], item["spec"]
+        if text := about.get("annotations", {}).get(_RECORD):
+            record = json.loads(text)
+            change: dict[str, Any] = {"replicas": record.get("replicas")}
+            if item["kind"] == "Service":
+                change = {"selector": dict.fromkeys(spec["selector"]) | record["selector"]}
+            body = {"metadata": {"annotations": {_RECORD: None}}, "spec": change}
+            what = (f"{item['kind']}/{about['name']}", "-n", about["namespace"])
+            lab.kubectl("patch", *what, "--type=merge", "-p", json.dumps(body))
 
 
 def _await_same(before: Snapshot, look, seconds: float) -> str:

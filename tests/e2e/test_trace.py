@@ -9,13 +9,19 @@ import socket
 import subprocess
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from lab import namespaces
+from lab.images import PYTHON_IMAGE, SAMPLE_IMAGE
 from tests.e2e import notrace, objects
 from tests.e2e.laptop import NOBODY
 from tests.e2e.notrace import Trace
+from tests.e2e.trace import kernel
+from tests.e2e.trace.essence import SLICES
 from tests.e2e.trace.snapshot import difference
+from tests.e2e.waiting import until
 
 # (what it does on the laptop, how it is undone, what the failure has to name)
 ON_THE_LAPTOP = [
@@ -218,6 +224,101 @@ def test_object_that_was_replaced_by_its_like_is_seen(lab, api):
         before = notrace.remote(lab, api)
         lab.kubectl("replace", "--force", "-f", "-", stdin=json.dumps(body))
         assert "uid " in difference(before, notrace.remote(lab, api))
+
+
+def test_services_that_led_elsewhere_for_a_while_are_as_before(lab, api):
+    before = notrace.remote(lab, api)
+    change_service(lab, {"app": None, "planted": "x"}, "{}")
+    until(lambda: endpoints_of(lab, "web") == [], 30, "the service to lead nowhere")
+    seen = changed(before, notrace.remote(lab, api))
+    assert {"services default/web", f"{SLICES} default/of web IPv4"} <= seen
+    change_service(lab, {"app": "web", "planted": None}, None)
+    assert notrace._await_same(before, lambda: notrace.remote(lab, api), 30) == ""
+
+
+def changed(before, after):
+    """What objects that are on both sides differ: the text of all differences is cut short."""
+    old, new = before["object"], after["object"]
+    return {name for name in old.keys() & new.keys() if old[name] != new[name]}
+
+
+def change_service(lab, selector, planted):
+    body = {"spec": {"selector": selector}, "metadata": {"annotations": {"planted": planted}}}
+    lab.kubectl("patch", "service", "web", "--type=merge", "-p", json.dumps(body))
+
+
+def endpoints_of(lab, name):
+    selected = ("-l", f"kubernetes.io/service-name={name}")
+    items = lab.kubectl_json("endpointslices", *selected)["items"]
+    return [endpoint for item in items for endpoint in item["endpoints"] or ()]
+
+
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "planted", "namespace": "default"},
+    "spec": {
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{"name": "a", "image": SAMPLE_IMAGE}],
+    },
+}
+
+
+def test_rules_in_a_pods_network_are_seen(lab, api):
+    with objects.applied(lab, POD):
+        lab.kubectl("wait", "--for=condition=Ready", "pod/planted")
+        before = notrace.remote(lab, api)
+        uid = lab.kubectl_json("pod", "planted")["metadata"]["uid"]
+        net = Path(f"/proc/{objects.processes_of_pod(uid)[0]}/ns/net")
+        namespaces.call_inside(net, lambda: kernel.run("nft add table inet planted"))
+        assert "table inet planted" in difference(before, notrace.remote(lab, api))
+
+
+def test_ephemeral_container_of_ours_is_seen_until_it_has_ended(lab, api):
+    container = {"name": "towline-planted", "image": PYTHON_IMAGE, "stdin": True, "stdinOnce": True}
+    reading = {**container, "command": ["python3", "-c", "import sys; sys.stdin.read()"]}
+    body = json.dumps({"spec": {"ephemeralContainers": [reading]}})
+    with objects.applied(lab, POD):
+        lab.kubectl("wait", "--for=condition=Ready", "pod/planted")
+        before = notrace.remote(lab, api)
+        lab.kubectl("patch", "pod", "planted", "--subresource=ephemeralcontainers", "-p", body)
+        until(lambda: has_started(lab, "planted"), 30, "the container to run")
+        assert "towline-planted" in difference(before, notrace.remote(lab, api))
+        lab.kubectl("attach", "-i", "planted", "-c", "towline-planted")
+        assert notrace._await_same(before, lambda: notrace.remote(lab, api), 30) == ""
+
+
+def has_started(lab, pod):
+    status = lab.kubectl_json("pod", pod)["status"]
+    containers = status.get("ephemeralContainerStatuses", ())
+    return any("running" in container["state"] for container in containers)
+
+
+def test_pods_that_may_be_replaced_are_to_be_as_many(lab, laptop, api):
+    trace = Trace(laptop, api)
+    trace.allow_new_pods()
+    trace.cluster_seconds = 60
+    pods = [pod["metadata"]["name"] for pod in lab.kubectl_json("pods", "-l", "app=db")["items"]]
+    lab.kubectl("delete", "pod", *pods, "--wait=false")
+    seen = changed(trace._cluster_before, trace._remote())
+    assert "pods default/of StatefulSet db" in seen
+    trace.check_cluster()
+
+
+def test_service_that_a_failed_test_left_is_given_back(lab, laptop, api):
+    trace = Trace(laptop, api)
+    trace.cluster_seconds = 0.5
+    selector = {"app": None, "towline/agent": "planted"}
+    record = {"job": "planted", "selector": {"app": "web"}}
+    body = {
+        "spec": {"selector": selector},
+        "metadata": {"annotations": {"towline/interception": json.dumps(record)}},
+    }
+    lab.kubectl("patch", "service", "web", "--type=merge", "-p", json.dumps(body))
+    with pytest.raises(AssertionError, match=r"default/web has changed"):
+        trace.check()
+    trace.cluster_seconds = 30
+    trace.check()
 
 
 def test_check_fails_for_a_trace_and_clears_it(lab, laptop, api):

@@ -6,11 +6,13 @@ import http.client
 import json
 import ssl
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from tests.e2e.trace.essence import essence, title
 from tests.e2e.trace.snapshot import View
 
 # Events tell what happened, and leases that somebody is still there: both come and go by
@@ -53,16 +55,16 @@ class Kind:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
-def view(get: Get) -> View:
-    """Every object by kind, namespace and name, with its uid and all but what changes by itself.
-
-    That is its status, what is told of its managers, and the version that counts each change.
+def view(get: Get, *, new_pods: bool = False) -> View:
+    """Every object, each with all but what changes by itself; see
+    :mod:`tests.e2e.trace.essence`. Those that go by the same name are listed together.
     """
-    found: dict[str, str] = {}
+    found: defaultdict[str, list[str]] = defaultdict(list)
     for kind in kinds(get):
         for item in get(kind.path, "application/json").get("items") or ():
-            found[_title(kind, item)] = _essence(item)
-    return found
+            name = title(kind.name, item, new_pods=new_pods)
+            found[name].append(essence(kind.name, item, new_pods=new_pods))
+    return {name: "\n".join(sorted(texts)) for name, texts in found.items()}
 
 
 def kinds(get: Get) -> list[Kind]:
@@ -82,20 +84,6 @@ def _of_group(group: Mapping[str, Any]) -> Iterator[Kind]:
         for resource in version.get("resources") or ():
             if "list" in resource["verbs"]:
                 yield Kind(name, version["version"], resource["resource"])
-
-
-def _title(kind: Kind, item: Mapping[str, Any]) -> str:
-    about = item["metadata"]
-    where = f"{about['namespace']}/" if about.get("namespace") else ""
-    return f"{kind.name} {where}{about['name']}"
-
-
-def _essence(item: Mapping[str, Any]) -> str:
-    kept = {key: value for key, value in item.items() if key != "status"}
-    volatile = ("managedFields", "resourceVersion")
-    kept["metadata"] = {k: v for k, v in item["metadata"].items() if k not in volatile}
-    text = json.dumps(kept, indent=1, sort_keys=True)
-    return f"uid {item['metadata']['uid']}\n{text}"
 
 
 class Api:

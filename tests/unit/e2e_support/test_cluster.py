@@ -123,6 +123,20 @@ def test_view_shows_an_object_of_a_kind_that_is_new(server):
     assert set(cluster.view(server.get)) - set(before) == {"things.new.example x"}
 
 
+def test_view_lists_together_what_goes_by_the_same_name(server):
+    owner = {"kind": "Set", "name": "a", "controller": True}
+    server.core.append(group("", v1={"pods": ["list"]}))
+    pods = [
+        {"metadata": {"name": name, "uid": name, "ownerReferences": [owner]}}
+        for name in ("a-1", "a-2")
+    ]
+    server.lists["/api/v1/pods"] = pods
+    two = cluster.view(server.get, new_pods=True)
+    assert "pods of Set a" in two
+    pods.pop()
+    assert cluster.view(server.get, new_pods=True) != two
+
+
 def test_view_leaves_the_answers_alone(server):
     lists = copy.deepcopy(server.lists)
     cluster.view(server.get)
