@@ -7,7 +7,8 @@ import asyncio
 import sys
 
 from towline.agent.intercept import Intercepted
-from towline.agent.server import serve
+from towline.agent.server import DRAINING, Draining, serve
+from towline.agent.undoing import Changed
 
 
 def main() -> int:
@@ -28,8 +29,27 @@ def main() -> int:
         metavar="PORT[=HOST:PORT]",
         help="listen on a port for whoever claims it; without a claim connections go to HOST:PORT",
     )
-    options = parser.parse_args()
-    return asyncio.run(serve(options.port, options.grace_seconds, options.intercept))
+    parser.add_argument(
+        "--undo",
+        type=Changed.parse,
+        metavar="JSON",
+        help='what to undo when the client is gone: {"path": of the object, "record": {...}}',
+    )
+    parser.add_argument(
+        "--quiet-seconds",
+        type=float,
+        default=DRAINING.quiet_seconds,
+        help="how long nothing must come before an agent ends that passes connections on",
+    )
+    parser.add_argument(
+        "--drain-seconds",
+        type=float,
+        default=DRAINING.longest_seconds,
+        help="after how long it ends although there are connections",
+    )
+    it = parser.parse_args()
+    draining = Draining(it.quiet_seconds, it.drain_seconds)
+    return asyncio.run(serve(it.port, it.grace_seconds, it.intercept, it.undo, draining))
 
 
 if __name__ == "__main__":

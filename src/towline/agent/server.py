@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import resource
 import signal
-from collections.abc import Awaitable, Sequence
-from typing import NamedTuple
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple
 
 from towline import __version__
 from towline.agent import pod
+from towline.agent.apiserver import ApiServer
 from towline.agent.dial import Dial
 from towline.agent.intercept import Intercepted, Interception
 from towline.agent.resolve import resolve
+from towline.agent.undoing import Changed, undo_until_done
 from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
 from towline.relay.request import Message
 from towline.relay.stream import Stream
@@ -29,9 +31,33 @@ class _Keepalive(NamedTuple):
 # A session that has fallen silent must soon get no connections any more.
 _INTERCEPTING = _Keepalive(2.0, 6.0)
 
+# What a pod that is ended has left, of the 5 s until it is killed.
+TERMINATION_SECONDS = 4.0
 
-async def serve(port: int, grace_seconds: float, intercepted: Sequence[Intercepted] = ()) -> int:
+
+class Draining(NamedTuple):
+    """How an agent ends whose ports have originals: `quiet_seconds` after the last connection.
+
+    What is passed by may finish, but the end comes after `longest_seconds` at the latest.
+    """
+
+    quiet_seconds: float = 2.0
+    longest_seconds: float = 30.0
+
+
+DRAINING = Draining()
+
+
+async def serve(
+    port: int,
+    grace_seconds: float,
+    intercepted: Sequence[Intercepted] = (),
+    changed: Changed | None = None,
+    draining: Draining = DRAINING,
+) -> int:
     """Serve one session on 127.0.0.1:`port` until it is over, and intercept ports meanwhile.
+
+    When the session has been gone for `grace_seconds`, `changed` is undone before the agent ends.
 
     Returns the exit code: 0 when the session is over, else, the pod being ended although it is
     not, one that makes a Job on which others rely replace it.
@@ -41,13 +67,16 @@ async def serve(port: int, grace_seconds: float, intercepted: Sequence[Intercept
     """
     _raise_descriptor_limit()
     loop = asyncio.get_running_loop()
-    agent = Agent(grace_seconds, intercepted)
+    agent = Agent(grace_seconds, intercepted, changed)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, agent.end, 128 + number)
+        loop.add_signal_handler(number, agent.terminate, 128 + number)
     server = await loop.create_server(agent.accept, "127.0.0.1", port, backlog=16)
     try:
         await agent.interception.start()
-        return await agent.over()
+        code = await agent.over()
+        server.close()
+        await agent.drain(draining)
+        return code
     finally:
         server.close()
         await agent.close()
@@ -63,15 +92,23 @@ def _raise_descriptor_limit() -> None:
 class Agent:
     """What one session has in this pod: its transports and the dials under way."""
 
-    def __init__(self, grace_seconds: float, intercepted: Sequence[Intercepted] = ()) -> None:
+    def __init__(
+        self,
+        grace_seconds: float,
+        intercepted: Sequence[Intercepted] = (),
+        changed: Changed | None = None,
+    ) -> None:
         self.interception = Interception(intercepted, self._run)
+        self._changed = changed
+        self._undoing: asyncio.Task[None] | None = None
         self._keepalive = _INTERCEPTING if intercepted else _Keepalive()
         self._grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[int] = self._loop.create_future()
         self._peers: list[Peer] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._alone = self._loop.call_later(grace_seconds, self.end)
+        self._expired = asyncio.Event()
+        self._alone = self._loop.call_later(grace_seconds, self._left)
 
     def accept(self) -> Peer:
         """The protocol for a new transport of the session."""
@@ -84,6 +121,8 @@ class Agent:
         )
         self._peers.append(peer)
         self._alone.cancel()
+        if self._undoing is not None:
+            self._undoing.cancel()
         return peer
 
     def end(self, code: int = 0) -> None:
@@ -91,9 +130,28 @@ class Agent:
         if not self._over.done():
             self._over.set_result(code)
 
+    def terminate(self, code: int) -> None:
+        """This pod is ended, and will be killed soon."""
+        self.end(code)
+        self._loop.call_later(TERMINATION_SECONDS, self._expired.set)
+
     async def over(self) -> int:
         """Wait until the session says so, or has had no transport for the grace time."""
         return await self._over
+
+    async def drain(self, draining: Draining) -> None:
+        """Let the originals have what comes, until it is quiet; transports may go on meanwhile.
+
+        Others take a moment to hear that this pod's ports are no service's any more.
+        """
+        if not self.interception.passes:
+            return
+        self.interception.release()
+        self._loop.call_later(draining.longest_seconds, self._expired.set)
+        quiet = self._run(self.interception.underway.quiet(draining.quiet_seconds))
+        expired = asyncio.ensure_future(self._expired.wait())
+        await asyncio.wait({quiet, expired}, return_when=asyncio.FIRST_COMPLETED)
+        expired.cancel()
 
     async def close(self) -> None:
         """Drop the transports and end what still runs for them."""
@@ -108,7 +166,18 @@ class Agent:
         self._peers.remove(peer)
         if not self._peers:
             # A transport that fell silent was given up late: the client is gone since then.
-            self._alone = self._loop.call_at(peer.last_heard + self._grace_seconds, self.end)
+            self._alone = self._loop.call_at(peer.last_heard + self._grace_seconds, self._left)
+
+    def _left(self) -> None:
+        """The session is gone for good, as far as can be told."""
+        if self._changed is None:
+            self.end()
+        elif not self._over.done():
+            self._undoing = self._run(self._undo(self._changed))
+
+    async def _undo(self, changed: Changed) -> None:
+        await undo_until_done(changed, ApiServer())
+        self.end()
 
     def _on_opened(self, peer: Peer, stream: Stream, kind: Kind, target: bytes) -> None:
         if kind == Kind.TCP:
@@ -120,7 +189,8 @@ class Agent:
         else:
             stream.reset(Reason.UNSUPPORTED)
 
-    def _run(self, work: Awaitable[None]) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -24,7 +24,7 @@ from towline.wire.target import Port, Target
 KEPT_BYTES = 64 * 1024
 PASS_SECONDS = 10.0
 
-Run = Callable[[Coroutine[Any, Any, None]], None]
+Run = Callable[[Coroutine[Any, Any, None]], object]
 """Runs a coroutine in a task that its owner ends."""
 
 

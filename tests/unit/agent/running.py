@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from towline.relay.peer import Peer
@@ -42,22 +42,25 @@ class Running:
             await peer.ready()
             return peer
 
-    async def ended(self) -> int:
-        """Its exit code, when it has ended; it has nothing to complain of."""
+    async def ended(self, complaint: str = "") -> int:
+        """Its exit code, when it has ended; it has nothing else to complain of."""
         async with asyncio.timeout(SECONDS):
             _, complaints = await self.process.communicate()
-        assert complaints == b""
+        assert complaint in complaints.decode()
+        assert complaint or complaints == b""
         code = self.process.returncode
         assert code is not None
         return code
 
 
 @asynccontextmanager
-async def agent(grace_seconds: float, before: str = "") -> AsyncIterator[Running]:
+async def agent(
+    grace_seconds: float, before: str = "", options: Sequence[str] = ()
+) -> AsyncIterator[Running]:
     """A running agent, before whose start the statements `before` are executed in its process."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    arguments = [f"--port={port}", f"--grace-seconds={grace_seconds}"]
+    arguments = [f"--port={port}", f"--grace-seconds={grace_seconds}", *options]
     how = ["-c", f"{before}\n{_RUN}"] if before else ["-m", "towline.agent"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *how, *arguments, stderr=asyncio.subprocess.PIPE
