@@ -9,13 +9,11 @@ from __future__ import annotations
 import socket
 import struct
 
-from towline.redirect import netlink
 from towline.redirect.packets import IPAddress
+from towline.relay import netlink
 
-# Of linux/netfilter/nfnetlink.h and nf_tables.h.
-_SUBSYSTEM = 10
-_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_NEW_ELEMENT, _DELETE_ELEMENT = _SUBSYSTEM << 8 | 12, _SUBSYSTEM << 8 | 14
+# Of linux/netfilter/nf_tables.h.
+_NEW_ELEMENT, _DELETE_ELEMENT = netlink.NF_TABLES | 12, netlink.NF_TABLES | 14
 _FAMILY_INET = 1
 _TABLE, _SET, _ELEMENTS = 1, 2, 3
 _LIST_ELEMENT, _KEY, _VALUE = 1, 1, 1
@@ -40,21 +38,7 @@ class Elements:
         self._change(_DELETE_ELEMENT, 0, _body(table, name, address, port))
 
     def _change(self, kind: int, flags: int, body: bytes) -> None:
-        batch = struct.pack(">BBH", 0, 0, _SUBSYSTEM)
-        self._socket.send(
-            netlink.message(_BATCH_BEGIN, 0, batch)
-            + netlink.message(kind, flags | netlink.ACK, body)
-            + netlink.message(_BATCH_END, 0, batch)
-        )
-        # The kernel has answered when send() returns. All is read: libnftables comes next.
-        replies = []
-        try:
-            while True:
-                replies.append(self._socket.recv(65536))
-        except BlockingIOError:
-            pass
-        for reply in replies:
-            netlink.raise_error(reply)
+        netlink.change(self._socket, netlink.message(kind, flags | netlink.ACK, body))
 
 
 def _body(table: str, name: str, address: IPAddress, port: int) -> bytes:

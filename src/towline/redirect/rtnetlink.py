@@ -11,8 +11,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Self
 
-from towline.redirect import netlink
-from towline.redirect.netlink import attribute
+from towline.relay import netlink
+from towline.relay.netlink import attribute
 
 if TYPE_CHECKING:
     from types import TracebackType

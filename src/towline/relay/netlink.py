@@ -1,17 +1,22 @@
-"""The frame of netlink(7) messages: headers, attributes, acknowledgements.
+"""The frame of netlink(7) messages: headers, attributes, acknowledgements; nf_tables' batches.
 
-The standard library only: it runs in the root helper.
+The standard library only: it runs in the root helper and in the agent.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import struct
 
 REQUEST, ACK, EXCL, CREATE = 0x1, 0x4, 0x200, 0x400
 HEADER_BYTES = 16
+# nf_tables' part of NETLINK_NETFILTER, of linux/netfilter/nfnetlink.h; its messages are this | N.
+NF_TABLES = 10 << 8
 _ERROR = 2
 _NESTED = 0x8000
+_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 
 
 def message(kind: int, flags: int, body: bytes, sequence: int = 1) -> bytes:
@@ -28,6 +33,23 @@ def attribute(kind: int, value: bytes) -> bytes:
 def nested(kind: int, *attributes: bytes) -> bytes:
     """Build an attribute that holds others."""
     return attribute(kind | _NESTED, b"".join(attributes))
+
+
+def change(owner: socket.socket, *messages: bytes) -> None:
+    """Have nf_tables carry out messages, all or none, through a socket that does not block.
+
+    Raises OSError with the kernel's errno; those messages are told apart that ask for ACK.
+    """
+    batch = struct.pack(">BBH", 0, 0, NF_TABLES >> 8)
+    begin, end = message(_BATCH_BEGIN, 0, batch), message(_BATCH_END, 0, batch)
+    owner.send(b"".join((begin, *messages, end)))
+    # The kernel has answered when send() returns. All is read: what is said later is not of this.
+    replies = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            replies.append(owner.recv(65536))
+    for reply in replies:
+        raise_error(reply)
 
 
 def attribute_kinds(data: bytes) -> set[int]:

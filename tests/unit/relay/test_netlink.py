@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.redirect import netlink
+from towline.relay import netlink
 
 
 def reply(code, kind=2):

@@ -1,0 +1,193 @@
+"""Redirects ports of this pod to the agent's own listeners, by nf_tables and without its tools.
+
+The table belongs to a netlink socket: the kernel removes it when that closes, also on `kill -9`
+(Linux 5.12). It takes what comes from outside; what this pod itself connects to goes past it.
+Messages are those of linux/netfilter/nf_tables.h, expressions those of `nft --debug=netlink`.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Union
+
+from towline.relay import netlink
+from towline.relay.netlink import attribute, nested
+
+IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+# Before the usual -100, of a mesh's sidecar for example, and after conntrack at -200.
+_PRIORITY = -101
+_CHAIN = b"prerouting\0"
+
+_NETLINK_NETFILTER = 12  # missing from the socket module
+_NEW_TABLE, _NEW_CHAIN = netlink.NF_TABLES | 0, netlink.NF_TABLES | 3
+_NEW_RULE, _DELETE_RULE = netlink.NF_TABLES | 6, netlink.NF_TABLES | 8
+_CREATE = netlink.ACK | netlink.CREATE | netlink.EXCL
+_APPEND = netlink.ACK | netlink.CREATE | 0x800
+_FAMILY_INET = struct.pack(">BBH", 1, 0, 0)
+_TABLE_OWNER = 0x2
+_HOOK_PREROUTING = 0
+_REGISTER = struct.pack(">I", 1)
+_META_IIF, _META_NFPROTO, _META_L4PROTO = 4, 15, 16
+_NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
+_EQUAL, _NOT_EQUAL = 0, 1
+_RETURN = -5
+# The same in every network namespace of Linux.
+_LOOPBACK_INDEX = struct.pack("=I", 1)
+# Of each family: its number, where its source address is, and how long that is.
+_SOURCES = {4: (2, 12, 4), 6: (10, 8, 16)}
+_TCP_FLAGS, _SYN_OF_ALL = 13, (0x02, 0x17)
+
+_NEEDS = "the redirect needs nf_tables with NAT and owned tables in the node's kernel (Linux 5.12)"
+_REASONS = {
+    errno.EPERM: "the redirect needs the capability NET_ADMIN in this container",
+    errno.EPROTONOSUPPORT: _NEEDS,
+    errno.EAFNOSUPPORT: _NEEDS,
+    errno.EOPNOTSUPP: _NEEDS,
+    errno.EINVAL: _NEEDS,
+    errno.ENOENT: _NEEDS,
+}
+
+
+@dataclass(frozen=True)
+class Redirection:
+    """A port, and the listener of this pod that gets what comes to it, except from `exempt`.
+
+    `kind` is SOCK_STREAM or SOCK_DGRAM.
+    """
+
+    port: int
+    listener: int
+    kind: int = socket.SOCK_STREAM
+    exempt: tuple[IPAddress, ...] = ()
+
+
+class Redirect:
+    """A table of this name, there until :meth:`close` or the end of this process."""
+
+    def __init__(self, name: str, redirections: Sequence[Redirection]) -> None:
+        """Make it. Raises OSError whose text says in one line what the kernel lacks."""
+        self._table = name.encode() + b"\0"
+        self._socket: socket.socket | None = None
+        try:
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+            )
+            self._socket.setblocking(False)
+            netlink.change(self._socket, *self._messages(redirections))
+        except OSError as error:
+            self.close()
+            code = error.errno or errno.EIO
+            reason = _REASONS.get(code, "the kernel refused the redirect")
+            raise OSError(code, f"{reason}: {error.strerror}") from error
+
+    def stop(self) -> None:
+        """Let new connections go past; those that are there stay with the agent.
+
+        The chain is left: the kernel translates addresses for as long as somebody has one. Safe
+        to call twice. Raises OSError.
+        """
+        if self._socket is not None:
+            body = _FAMILY_INET + attribute(1, self._table) + attribute(2, _CHAIN)
+            netlink.change(self._socket, netlink.message(_DELETE_RULE, netlink.ACK, body))
+
+    def close(self) -> None:
+        """Remove the table. What came by it is cut off, unless it has ended."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _messages(self, redirections: Sequence[Redirection]) -> Iterable[bytes]:
+        yield netlink.message(
+            _NEW_TABLE,
+            _CREATE,
+            _FAMILY_INET + attribute(1, self._table) + attribute(2, _number(_TABLE_OWNER)),
+        )
+        hook = nested(
+            4, attribute(1, _number(_HOOK_PREROUTING)), attribute(2, struct.pack(">i", _PRIORITY))
+        )
+        names = attribute(1, self._table) + attribute(3, _CHAIN)
+        yield netlink.message(
+            _NEW_CHAIN, _CREATE, _FAMILY_INET + names + hook + attribute(7, b"nat\0")
+        )
+        for each in redirections:
+            for source in each.exempt:
+                yield self._rule(*_arriving(each), *_source(source), _verdict(_RETURN))
+            yield self._rule(*_arriving(each), *_redirected(each.listener))
+
+    def _rule(self, *expressions: bytes) -> bytes:
+        names = attribute(1, self._table) + attribute(2, _CHAIN)
+        return netlink.message(_NEW_RULE, _APPEND, _FAMILY_INET + names + nested(4, *expressions))
+
+
+def _arriving(each: Redirection) -> Iterable[bytes]:
+    """`iif != lo meta l4proto PROTOCOL th dport PORT`, for TCP a SYN.
+
+    Conntrack begins with the table: a connection from before is new to it, though in the middle.
+    """
+    is_tcp = each.kind == socket.SOCK_STREAM
+    protocol = socket.IPPROTO_TCP if is_tcp else socket.IPPROTO_UDP
+    yield from (_meta(_META_IIF), _compare(_NOT_EQUAL, _LOOPBACK_INDEX))
+    yield from (_meta(_META_L4PROTO), _compare(_EQUAL, bytes([protocol])))
+    yield from (_payload(_TRANSPORT_HEADER, 2, 2), _compare(_EQUAL, struct.pack(">H", each.port)))
+    if is_tcp:
+        flag, mask = _SYN_OF_ALL
+        yield from (_payload(_TRANSPORT_HEADER, _TCP_FLAGS, 1), _masked(mask))
+        yield _compare(_EQUAL, bytes([flag]))
+
+
+def _source(address: IPAddress) -> Iterable[bytes]:
+    """`ip saddr ADDRESS`, or ip6."""
+    number, offset, size = _SOURCES[address.version]
+    yield from (_meta(_META_NFPROTO), _compare(_EQUAL, bytes([number])))
+    yield from (_payload(_NETWORK_HEADER, offset, size), _compare(_EQUAL, address.packed))
+
+
+def _redirected(listener: int) -> Iterable[bytes]:
+    """`redirect to :LISTENER`."""
+    port = nested(2, attribute(1, struct.pack(">H", listener)))
+    yield _expression(b"immediate", attribute(1, _REGISTER), port)
+    yield _expression(b"redir", attribute(1, _REGISTER))
+
+
+def _verdict(code: int) -> bytes:
+    verdict = nested(2, nested(2, attribute(1, struct.pack(">i", code))))
+    return _expression(b"immediate", attribute(1, _number(0)), verdict)
+
+
+def _meta(key: int) -> bytes:
+    return _expression(b"meta", attribute(2, _number(key)), attribute(1, _REGISTER))
+
+
+def _payload(base: int, offset: int, size: int) -> bytes:
+    values = (_REGISTER, _number(base), _number(offset), _number(size))
+    return _expression(b"payload", *(attribute(at, value) for at, value in enumerate(values, 1)))
+
+
+def _masked(mask: int) -> bytes:
+    values = (_REGISTER, _REGISTER, _number(1))
+    return _expression(
+        b"bitwise",
+        *(attribute(at, value) for at, value in enumerate(values, 1)),
+        nested(4, attribute(1, bytes([mask]))),
+        nested(5, attribute(1, bytes(1))),
+    )
+
+
+def _compare(operator: int, value: bytes) -> bytes:
+    parts = (attribute(1, _REGISTER), attribute(2, _number(operator)))
+    return _expression(b"cmp", *parts, nested(3, attribute(1, value)))
+
+
+def _expression(name: bytes, *attributes: bytes) -> bytes:
+    """An element of a rule's list of expressions."""
+    return nested(1, attribute(1, name + b"\0"), nested(2, *attributes))
+
+
+def _number(value: int) -> bytes:
+    return struct.pack(">I", value)

@@ -1,0 +1,217 @@
+"""What comes to a pod's ports from outside is the agent's; what the pod itself does is not."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager, nullcontext
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from tests.netns import machine, pods
+from tests.netns.pods import NODE4, NODE6, OTHER4, OTHER6, POD4, POD6
+from towline.agent.redirect import Redirect, Redirection
+
+pytestmark = pytest.mark.usefixtures("traceless")
+
+PORT, OTHER_PORT, UDP_PORT = 8080, 8081, 5300
+TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
+ALL = [(POD4, TCP), (POD6, TCP), (POD4, UDP), (POD6, UDP)]
+NAME = "towline-61000"
+_HOLDER = Path(__file__).with_name("pod_redirect.py")
+
+
+class Scene:
+    """A pod whose program serves three ports, beside the agent's two listeners."""
+
+    def __init__(self, stack, pod):
+        self.pod = pod
+        self.program = {
+            PORT: stack.enter_context(pod.listen(PORT)),
+            OTHER_PORT: stack.enter_context(pod.listen(OTHER_PORT)),
+            UDP_PORT: stack.enter_context(pod.listen(UDP_PORT, UDP)),
+        }
+        self.agent = {
+            TCP: stack.enter_context(pod.listen()),
+            UDP: stack.enter_context(pod.listen(kind=UDP)),
+        }
+
+    def listener(self, kind=TCP):
+        return self.agent[kind].getsockname()[1]
+
+    @contextmanager
+    def redirected(self, *exempt):
+        redirections = [
+            Redirection(PORT, self.listener(), TCP, tuple(map(ip_address, exempt))),
+            Redirection(UDP_PORT, self.listener(UDP), UDP, tuple(map(ip_address, exempt))),
+        ]
+        with self.pod.inside():
+            redirect = Redirect(NAME, redirections)
+        try:
+            yield redirect
+        finally:
+            redirect.close()
+
+    def who_gets(self, host, kind=TCP, port=0, source="", inside=False):
+        """Speak to the pod from its node, or from inside: `program` or `agent` hears of it."""
+        port = port or (PORT if kind == TCP else UDP_PORT)
+        with self.pod.inside() if inside else nullcontext():
+            client = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
+        with client:
+            client.settimeout(10)
+            if source:
+                client.bind((source, 0))
+            client.connect((host, port))
+            return self.hears(client, kind, port)
+
+    def hears(self, client, kind, port):
+        client.send(b"?")
+        names = {self.program[port]: "program", self.agent[kind]: "agent"}
+        (listener,), *_ = select.select(names, [], [], 10)
+        self._answer(listener, kind)
+        assert client.recv(10) == b"!"
+        return names[listener]
+
+    @contextmanager
+    def connection(self, host, listener):
+        """A connection to the pod's port, and the end of it that the listener has."""
+        with socket.create_connection((host, PORT), 10) as client, listener.accept()[0] as other:
+            other.settimeout(10)
+            yield client, other
+
+    def _answer(self, listener, kind):
+        if kind == UDP:
+            _, peer = listener.recvfrom(10)
+            listener.sendto(b"!", peer)
+            return
+        with listener.accept()[0] as connection:
+            connection.sendall(b"!")
+
+
+@pytest.fixture
+def scene(_namespace):
+    with ExitStack() as stack:
+        yield Scene(stack, stack.enter_context(pods.running()))
+
+
+@pytest.mark.parametrize(("host", "kind"), ALL)
+def test_what_comes_from_outside_is_the_agents_until_the_end(scene, host, kind):
+    assert scene.who_gets(host, kind) == "program"
+    with scene.redirected():
+        assert scene.who_gets(host, kind) == "agent"
+    assert scene.who_gets(host, kind) == "program"
+
+
+@pytest.mark.parametrize(("host", "kind"), ALL)
+def test_the_pod_itself_reaches_its_program_by_its_own_address(scene, host, kind):
+    with scene.redirected():
+        assert scene.who_gets(host, kind, inside=True) == "program"
+
+
+@pytest.mark.parametrize("host", [POD4, POD6])
+def test_other_ports_are_left_alone(scene, host):
+    with scene.redirected():
+        assert scene.who_gets(host, port=OTHER_PORT) == "program"
+
+
+@pytest.mark.parametrize("kind", [TCP, UDP])
+@pytest.mark.parametrize(
+    ("host", "exempt", "other"), [(POD4, NODE4, OTHER4), (POD6, NODE6, OTHER6)]
+)
+def test_only_exempt_sources_go_past(scene, host, exempt, other, kind):
+    with scene.redirected(NODE4, NODE6):
+        assert scene.who_gets(host, kind, source=exempt) == "program"
+        assert scene.who_gets(host, kind, source=other) == "agent"
+
+
+@pytest.mark.parametrize("host", [POD4, POD6])
+def test_connections_from_before_stay_with_the_program(scene, host):
+    with scene.connection(host, scene.program[PORT]) as both:
+        for _ in range(2):
+            with scene.redirected():
+                exchange(*both)
+            exchange(*both)
+
+
+@pytest.mark.parametrize("host", [POD4, POD6])
+def test_connections_of_the_agent_last_after_the_redirect_has_stopped(scene, host):
+    with scene.redirected() as redirect, scene.connection(host, scene.agent[TCP]) as both:
+        redirect.stop()
+        redirect.stop()
+        assert scene.who_gets(host) == "program"
+        exchange(*both)
+
+
+def exchange(client, other):
+    """What either end says comes to the other one."""
+    client.sendall(b"ping")
+    assert other.recv(10) == b"ping"
+    other.sendall(b"pong")
+    assert client.recv(10) == b"pong"
+
+
+@pytest.mark.parametrize("host", [POD4, POD6])
+def test_udp_clients_go_on_with_the_program_afterwards(scene, host):
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, UDP) as client:
+        client.settimeout(10)
+        client.connect((host, UDP_PORT))
+        with scene.redirected():
+            assert scene.hears(client, UDP, UDP_PORT) == "agent"
+        assert scene.hears(client, UDP, UDP_PORT) == "program"
+
+
+def test_two_agents_of_one_pod_have_different_ports(scene):
+    with scene.redirected(), scene.pod.inside():
+        second = Redirect("towline-61001", [Redirection(OTHER_PORT, scene.listener())])
+    assert scene.who_gets(POD4, port=OTHER_PORT) == "agent"
+    second.close()
+    assert scene.who_gets(POD4, port=OTHER_PORT) == "program"
+
+
+def test_redirect_works_in_a_pod_without_ipv6(scene):
+    with scene.pod.inside():
+        machine.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+    with scene.redirected():
+        assert scene.who_gets(POD4) == "agent"
+
+
+def _start(scene, *prefix):
+    command = [*prefix, sys.executable, str(_HOLDER), str(PORT), str(scene.listener())]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with scene.pod.inside():
+        return subprocess.Popen(command, text=True, **pipes)
+
+
+def test_nothing_is_left_of_a_killed_redirect(scene):
+    with scene.pod.inside():
+        before = machine.run("nft list ruleset")
+    with _start(scene) as holder:
+        assert holder.stdout.readline() == "ready\n"
+        assert scene.who_gets(POD4) == "agent"
+        holder.kill()
+    assert scene.who_gets(POD4) == "program"
+    with scene.pod.inside():
+        assert machine.run("nft list ruleset") == before
+
+
+def test_who_lacks_the_capability_is_told_so(scene):
+    with _start(scene, "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin") as holder:
+        _, complaint = holder.communicate(timeout=30)
+    assert complaint.startswith(
+        f"[Errno {errno.EPERM}] the redirect needs the capability NET_ADMIN"
+    )
+    assert complaint.count("\n") == 1
+
+
+def test_kernel_that_refuses_leaves_nothing(scene):
+    with scene.pod.inside():
+        machine.run(f"nft add table inet {NAME}")
+        before = machine.run("nft list ruleset")
+        with pytest.raises(FileExistsError, match="the kernel refused the redirect"):
+            Redirect(NAME, [Redirection(PORT, scene.listener())])
+        assert machine.run("nft list ruleset") == before
