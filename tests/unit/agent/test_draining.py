@@ -20,6 +20,7 @@ from towline.wire.target import Claim, Port
 
 QUIET_SECONDS = 0.5
 SHORT_GRACE_SECONDS = 0.5
+GRACE_SECONDS = 2.0  # enough for a session to come
 SOON = "from towline.agent import server; server.TERMINATION_SECONDS = 1.0\n"
 
 
@@ -235,7 +236,7 @@ async def asked(inside: Inside, times: int = 1) -> None:
 
 async def test_session_that_is_gone_for_good_is_undone(inside: Inside) -> None:
     await inside.intercept()
-    async with undoing(inside, SHORT_GRACE_SECONDS) as here:
+    async with undoing(inside, GRACE_SECONDS) as here:
         peer, _ = await here.claims()
         assert inside.selector == {AGENT_LABEL: "job-1"}
         peer.abort()
