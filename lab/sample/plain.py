@@ -51,7 +51,10 @@ class Resetter(asyncio.Protocol):
 
 
 class DatagramEcho(asyncio.DatagramProtocol):
-    """Sends each datagram back."""
+    """Sends each datagram back, behind some bytes."""
+
+    def __init__(self, prefix: bytes = b"") -> None:
+        self._prefix = prefix
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready."""
@@ -59,4 +62,4 @@ class DatagramEcho(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Echo."""
-        self._transport.sendto(data, addr)
+        self._transport.sendto(self._prefix + data, addr)

@@ -22,22 +22,30 @@ class Identity:
 
 
 class Connection(asyncio.Protocol):
-    """Answers each request with JSON: name, version, pod, method, path, headers (names in lower
-    case), client address and port, and the number of bytes of the body.
+    """Answers each request with JSON: name, version, pod and port of who answers, method, path,
+    headers (names in lower case), client address and port, and the number of bytes of the body.
+
+    It notes down requests of the kubelet, and connections on which nothing was said: in `probe`
+    their kind, `http` or `tcp`, with port, path, and client address.
     """
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._reader = asyncio.StreamReader()
+        self._silent = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to answer."""
         self._transport = cast(asyncio.Transport, transport)
         self._reader.set_transport(self._transport)
+        client = transport.get_extra_info("peername")
+        self._client, self._client_port = client[0].removeprefix("::ffff:"), client[1]
+        self._port = transport.get_extra_info("sockname")[1]
         self._task = asyncio.ensure_future(self._serve())
 
     def data_received(self, data: bytes) -> None:
         """Part of a request."""
+        self._silent = False
         self._reader.feed_data(data)
 
     def eof_received(self) -> bool:
@@ -47,6 +55,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         """The client is gone."""
+        if self._silent:
+            self._note("tcp")
         self._task.cancel()
 
     async def _serve(self) -> None:
@@ -72,22 +82,28 @@ class Connection(asyncio.Protocol):
             headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
         if headers.get("expect", "").lower() == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if headers.get("user-agent", "").startswith("kube-probe/"):
+            self._note("http", path)
         size = await self._skip_body(headers)
-        client = self._transport.get_extra_info("peername")
         content = {
             "name": self._identity.name,
             "version": self._identity.version,
             "pod": self._identity.pod,
+            "port": self._port,
             "method": method,
             "path": path,
             "headers": headers,
-            "client": client[0].removeprefix("::ffff:"),
-            "client_port": client[1],
+            "client": self._client,
+            "client_port": self._client_port,
             "body_bytes": size,
         }
         close = version == "HTTP/1.0" or headers.get("connection", "").lower() == "close"
         self._write(200, content, close=close, body=method != "HEAD")
         return not close
+
+    def _note(self, kind: str, path: str = "") -> None:
+        noted = {"probe": kind, "port": self._port, "path": path, "client": self._client}
+        print(json.dumps(noted), flush=True)
 
     async def _skip_body(self, headers: dict[str, str]) -> int:
         if headers.get("transfer-encoding", "").lower() != "chunked":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
 
+from tests.e2e.waiting import until
 from tests.lab.places import (
     FAMILIES,
     connection,
@@ -75,6 +77,36 @@ def test_echo_passes_half_close_and_counts(node, sample, family):
 @ALL
 def test_datagram_comes_back(node, sample, family):
     assert datagram_answer(node, family, sample[family], 7001, b"hello") == b"hello"
+
+
+@ALL
+def test_datagram_comes_back_with_the_pods_name(lab, node, family):
+    pod = pods(lab, "sample")[0]
+    answer = datagram_answer(node, family, pod.addresses[family], 7004, b"hello")
+    assert answer == f"{pod.name} hello".encode()
+
+
+@ALL
+def test_second_http_port_says_that_it_is_another(lab, node, family):
+    address = pods(lab, "sample")[0].addresses[family]
+    assert [http(node, address, port)["port"] for port in (8080, 8081)] == [8080, 8081]
+
+
+def test_probes_are_noted_down(lab, node):
+    pod = pods(lab, "sample")[0]
+    with connection(node, pod.addresses[4], 8081):
+        pass
+    gateway = "10.244.0.1"
+    wanted = (
+        {"probe": "http", "port": 8080, "path": "/", "client": gateway},
+        {"probe": "tcp", "port": 8081, "path": "", "client": gateway},
+    )
+
+    def are_noted() -> bool:
+        noted = [json.loads(line) for line in lab.kubectl("logs", pod.name).splitlines()]
+        return all(each in noted for each in wanted)
+
+    until(are_noted, 15, "the probes to be noted down")
 
 
 @ALL
