@@ -10,7 +10,7 @@ import yaml
 
 from lab.layout import CHECKOUT
 from tests.e2e import objects
-from tests.e2e.answering import answers, ask, program
+from tests.e2e.answering import answers, ask, ask_udp, program, udp_program
 from tests.e2e.cutting import AFTER, BEFORE, Write, cut_at_each_write, cutting
 from tests.e2e.outage import SILENCE, outage
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
@@ -57,6 +57,36 @@ def test_service_leads_to_the_program_over_both_families(lab, laptop):
         words = b"abc" * (1 << 20)
         assert ask(lab, ready["addresses"][0], 80, words) == b"here" + words.upper()
         assert "mine.default:80" in ready["message"]
+
+
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
+def test_datagrams_come_to_the_program_over_both_families(lab, laptop, loopback):
+    with udp_program(laptop, "here", loopback) as here:
+        exposed = f"--expose={here.port}:53/udp"
+        with previewed(laptop, "mine", exposed) as session:
+            ready = session.ready()
+            assert "mine.default:53/udp" in ready["message"]
+            assert len(ready["addresses"]) == 2
+            for address in ready["addresses"]:
+                until(lambda at=address: ask_udp(lab, at, 53), SERVED_SECONDS, "an answer")
+                assert ask_udp(lab, address, 53) == b"hereHELLO"
+                assert ask_udp(lab, address, 53, b"x" * 60_000) == b"here" + b"X" * 60_000
+
+
+def test_program_for_datagrams_that_does_not_listen_yet_is_awaited(lab, laptop):
+    with udp_program(laptop, "here", "127.0.0.1") as free:
+        port = free.port
+    with (
+        program(laptop, "tcp", port),
+        previewed(laptop, "mine", f"--expose={port}:53/udp,{port}:53") as session,
+    ):
+        assert str(port) in session.event("unserved")["message"]
+        await_answer(lab, session, 53, b"tcpHELLO")
+        address = session.ready()["addresses"][0]
+        assert ask_udp(lab, address, 53) == b""
+        with udp_program(laptop, "late", "127.0.0.1", port):
+            session.event("served")
+            until(lambda: ask_udp(lab, address, 53) == b"lateHELLO", SERVED_SECONDS, "an answer")
 
 
 def test_several_ports_also_those_of_the_agent_itself(lab, laptop):

@@ -6,16 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from towline.agent.tcp import Run, TcpPort
+from towline.agent.udp import UdpPort
 from towline.agent.underway import Underway
 from towline.relay.peer import Peer
 from towline.relay.stream import Stream
 from towline.wire.frames import Reason
-from towline.wire.target import Claim, Port, Target
+from towline.wire.target import Claim, Port, Protocol, Target
+
+_KINDS: dict[Protocol, type[TcpPort] | type[UdpPort]] = {
+    Protocol.TCP: TcpPort,
+    Protocol.UDP: UdpPort,
+}
 
 
 @dataclass(frozen=True)
 class Intercepted:
-    """A port to listen on, and where its connections belong: None, and unclaimed ones are reset."""
+    """A port to listen on, and where what comes belongs; without, what nobody claims is refused."""
 
     port: Port
     original: Target | None = None
@@ -44,7 +50,8 @@ class Interception:
         self.passes = any(each.original is not None for each in ports)
         """Whether what nobody claims has somewhere to go."""
         self._ports = {
-            each.port: TcpPort(each.port, each.original, run, self.underway) for each in ports
+            each.port: _KINDS[each.port.protocol](each.port, each.original, run, self.underway)
+            for each in ports
         }
         self._released = False
 

@@ -17,6 +17,10 @@ class Underway:
     def came(self) -> None:
         """Note that a connection has come; it counts until `open` is lowered for it."""
         self.open += 1
+        self.datagram_came()
+
+    def datagram_came(self) -> None:
+        """Note that a datagram has come: its answer, if any, comes soon."""
         self._last_came = asyncio.get_running_loop().time()
 
     async def quiet(self, seconds: float) -> None:

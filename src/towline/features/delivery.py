@@ -8,11 +8,12 @@ from contextlib import suppress
 
 from towline.errors import AgentError
 from towline.features import expose
+from towline.features.udpdelivery import UdpDelivery
 from towline.relay.peer import Peer
 from towline.relay.splice import Splice, reason_of
 from towline.relay.stream import Stream
 from towline.wire.frames import Buffer, Kind, Reason
-from towline.wire.target import Claim, Incoming, Port, Target
+from towline.wire.target import Claim, Incoming, Port, Protocol, Target
 
 
 class Delivery:
@@ -20,7 +21,7 @@ class Delivery:
 
     Hand :meth:`claim` and :meth:`opened` to the link. Its tasks run in `group`. With `copy`, it
     gets what clients say to others, and what the programs here answer is dropped. `on_unserved`
-    is called with a destination where nothing listens.
+    is called with a port when nothing listens at its destination.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Delivery:
         group: asyncio.TaskGroup,
         *,
         copy: bool = False,
-        on_unserved: Callable[[Target], None] | None = None,
+        on_unserved: Callable[[Port], None] = lambda _: None,
     ) -> None:
         self._destinations = destinations
         self._group = group
@@ -77,10 +78,21 @@ class Delivery:
         if kind is not Kind.INCOMING:
             return
         try:
-            destination = self._destinations[Incoming.decode(target).port]
+            port = Incoming.decode(target).port
+            destination = self._destinations[port]
         except (ValueError, KeyError):
             stream.reset(Reason.UNSUPPORTED)
             return
+        if port.protocol is Protocol.UDP:
+            flow = UdpDelivery(
+                stream, destination, lambda: self._on_unserved(port), copy=self._copy
+            )
+            self._group.create_task(flow.run(), name="deliver")
+        else:
+            self._join(stream, port)
+
+    def _join(self, stream: Stream, port: Port) -> None:
+        """Join a connection to a new one to its program."""
 
         def closed(_: Reason | None) -> None:
             """A stream that is given up takes its half-open connection with it."""
@@ -91,15 +103,15 @@ class Delivery:
 
         splice = (_CopySplice if self._copy else Splice)(stream, on_closed=closed)
         self._under_way.add(stream)
-        delivering = self._group.create_task(self._deliver(splice, destination), name="deliver")
+        delivering = self._group.create_task(self._deliver(splice, port), name="deliver")
 
-    async def _deliver(self, splice: Splice, destination: Target) -> None:
+    async def _deliver(self, splice: Splice, port: Port) -> None:
         try:
-            await expose.connect(lambda: splice, destination)
+            await expose.connect(lambda: splice, self._destinations[port])
         except OSError as error:
             splice.reset(reason_of(error))
-            if self._on_unserved and isinstance(error, ConnectionRefusedError):
-                self._on_unserved(destination)
+            if isinstance(error, ConnectionRefusedError):
+                self._on_unserved(port)
 
 
 class _CopySplice(Splice):

@@ -15,7 +15,7 @@ from towline.wire.target import Port, Protocol, Target
 LOOK_SECONDS = 1.0
 LOCALHOST = "localhost"
 # Whatever /etc/hosts says of its name: programs listen on either, or both.
-_LOOPBACK = ("127.0.0.1", "::1")
+LOOPBACKS = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ async def connect(factory: Callable[[], asyncio.Protocol], local: Target) -> asy
     loop = asyncio.get_running_loop()
     if local.host == LOCALHOST:
         with suppress(ConnectionRefusedError):
-            transport, _ = await loop.create_connection(factory, _LOOPBACK[0], local.port)
+            transport, _ = await loop.create_connection(factory, LOOPBACKS[0], local.port)
             return transport
-    host = _LOOPBACK[1] if local.host == LOCALHOST else local.host
+    host = LOOPBACKS[1] if local.host == LOCALHOST else local.host
     transport, _ = await loop.create_connection(factory, host, local.port)
     return transport
 

@@ -22,8 +22,6 @@ from towline.kube.config import Access
 from towline.link.link import Link
 from towline.wire.target import Protocol
 
-# How often it is looked whether the local program listens by now.
-LOOK_SECONDS = 1.0
 _UNSERVED = {Protocol.TCP: "connections are reset", Protocol.UDP: "datagrams are lost"}
 
 
@@ -49,7 +47,9 @@ class Preview:
         self._tell = tell
         self._keeper: AgentKeeper | None = None
         self._state = SessionState("preview", access, tell, self._doubt)
-        self._programs = Programs(options.exposed, tell, "connections are reset")
+        protocols = {each.remote.protocol for each in options.exposed}
+        fates = " and ".join(_UNSERVED[each] for each in sorted(protocols))
+        self._programs = Programs(options.exposed, tell, fates)
         self._service: dict[str, Any] = {}
 
     def status(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from towline.errors import TowlineError
 from towline.features.expose import Exposed
 from towline.features.state import Narrator
-from towline.wire.target import Target
+from towline.wire.target import Port, Protocol
 
 # How often it is looked whether a program listens by now.
 LOOK_SECONDS = 1.0
@@ -23,45 +23,47 @@ class Programs:
     """
 
     def __init__(self, exposed: Sequence[Exposed], tell: Narrator, otherwise: str) -> None:
-        self._exposed = exposed
+        self._exposed = {each.remote: each for each in exposed}
         self._tell = tell
         self._otherwise = otherwise
-        self._missing: set[Target] = set()
+        self._missing: set[Port] = set()
         self._any_missing = asyncio.Event()
 
     async def require(self) -> None:
         """Raise TowlineError unless all listen."""
-        for each in self._exposed:
+        for each in self._exposed.values():
             if not await each.is_served():
                 raise TowlineError(
-                    f"Nothing listens on {_where(each.local)}.",
+                    f"Nothing listens on {_where(each)}.",
                     "Start the program first; or leave out --strict, and it is waited for.",
                 )
 
     async def watch(self) -> None:
         """Tell of each program that does not listen, and when it does; until cancelled."""
-        for each in self._exposed:
+        for port, each in self._exposed.items():
             if not await each.is_served():
-                self.refused(each.local)
+                self.refused(port)
         while True:
             await self._any_missing.wait()
             await asyncio.sleep(LOOK_SECONDS)
-            for each in self._exposed:
-                if each.local in self._missing and await each.is_served():
-                    self._missing.discard(each.local)
-                    self._tell.event("served", f"{_where(each.local)} answers now.")
+            for port, each in self._exposed.items():
+                if port in self._missing and await each.is_served():
+                    self._missing.discard(port)
+                    self._tell.event("served", f"{_where(each)} answers now.")
             if not self._missing:
                 self._any_missing.clear()
 
-    def refused(self, local: Target) -> None:
-        """Note that nothing listens there."""
-        if local not in self._missing:
-            self._missing.add(local)
+    def refused(self, port: Port) -> None:
+        """Note that nothing listens here for a port of the cluster."""
+        if port not in self._missing:
+            self._missing.add(port)
             self._any_missing.set()
+            where = _where(self._exposed[port])
             self._tell.event(
-                "unserved", f"Nothing listens on {_where(local)}: {self._otherwise} until it does."
+                "unserved", f"Nothing listens on {where}: {self._otherwise} until it does."
             )
 
 
-def _where(local: Target) -> str:
-    return f"{local.host}:{local.port}"
+def _where(exposed: Exposed) -> str:
+    suffix = "/udp" if exposed.remote.protocol is Protocol.UDP else ""
+    return f"{exposed.local.host}:{exposed.local.port}{suffix}"
