@@ -16,6 +16,7 @@ _SERVICES_SECONDS = 60
 # Where kube-proxy's rules lead, with ':' written as '.'; what they do not lead to any more
 # stays defined for a while.
 _LED_TO = re.compile(r"goto endpoint-\w+-([^/]+/[^/]+)/\S+?__([^/]+)/")
+_IPV4 = re.compile(r"\d+(\.\d+){3}")
 _MANIFESTS = str(SOURCE / "manifests")
 _WORKLOADS = ("Deployment", "StatefulSet")
 
@@ -44,10 +45,16 @@ def ensure(layout: Layout, *, restart: bool) -> None:
     )
     progress.wait_for(
         "the services",
-        lambda: _endpoints(kubectl) == set(_LED_TO.findall(network.node_rules(layout))),
+        lambda: _endpoints(kubectl) == led_to(layout),
         _SERVICES_SECONDS,
         f"See {layout.logs}/kube-proxy.log.",
     )
+
+
+def led_to(layout: Layout) -> set[tuple[str, str]]:
+    """To where kube-proxy leads now: pairs of a service, as namespace/name, and an address."""
+    found = _LED_TO.findall(network.node_rules(layout))
+    return {(service, _as_address(spelled)) for service, spelled in found}
 
 
 def unready_workloads(kubectl: Kubectl) -> list[str]:
@@ -65,7 +72,7 @@ def _workloads(kubectl: Kubectl) -> list[dict[str, Any]]:
 
 
 def _endpoints(kubectl: Kubectl) -> set[tuple[str, str]]:
-    """Every service's ready endpoints, as namespace/name and address in kube-proxy's spelling."""
+    """Every service's ready endpoints, as namespace/name and address."""
     found = set()
     for item in kubectl.get("endpointslices", "-A", "-l", "!service.kubernetes.io/headless")[
         "items"
@@ -74,8 +81,12 @@ def _endpoints(kubectl: Kubectl) -> set[tuple[str, str]]:
         service = f"{head['namespace']}/{head['labels']['kubernetes.io/service-name']}"
         for endpoint in item["endpoints"] or ():
             if endpoint.get("conditions", {}).get("ready", True):
-                found.add((service, endpoint["addresses"][0].replace(":", ".")))
+                found.add((service, endpoint["addresses"][0]))
     return found
+
+
+def _as_address(spelled: str) -> str:
+    return spelled if _IPV4.fullmatch(spelled) else spelled.replace(".", ":")
 
 
 def _restart(kubectl: Kubectl) -> None:
