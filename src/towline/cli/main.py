@@ -15,6 +15,7 @@ from towline import __version__
 COMMANDS = {
     "connect": ("connect", "Reach every service of the cluster by its name from this machine."),
     "exchange": ("exchange", "Answer the cluster's requests for a service on this machine."),
+    "mirror": ("mirror", "Send a copy of the cluster's requests for a service to this machine."),
     "preview": ("preview", "Give a program of this machine a service of its own in the cluster."),
     "status": ("status", "Show the running sessions of this machine."),
     "disconnect": ("disconnect", "End a running session."),

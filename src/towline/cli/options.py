@@ -14,8 +14,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Which cluster, as whom, and in which namespace."""
-    return _together(
-        function,
+    return together(
         click.option(
             "-n",
             "--namespace",
@@ -33,13 +32,12 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--context", envvar="TOW_CONTEXT", help="Which context of the kubeconfig to use."
         ),
-    )
+    )(function)
 
 
 def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What the agent is, how long it waits, and is waited for."""
-    return _together(
-        function,
+    return together(
         click.option(
             "-i",
             "--image",
@@ -65,7 +63,7 @@ def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="SECONDS",
             help="How long the agent may take to start.",
         ),
-    )
+    )(function)
 
 
 def expose_option(*, required: bool, extra: str = "") -> Decorator:
@@ -92,8 +90,12 @@ def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def _together(function: Callable[..., Any], *options: Decorator) -> Callable[..., Any]:
-    """Give a command options, in the order of its help."""
-    for option in reversed(options):
-        function = option(function)
-    return function
+def together(*options: Decorator) -> Decorator:
+    """Several options as one, in the order of the command's help."""
+
+    def give(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return give

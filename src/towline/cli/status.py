@@ -39,4 +39,4 @@ def _what(session: dict[str, Any]) -> str:
     if "ranges" in session:
         return ", ".join(map(str, session["ranges"])) or "no ranges yet"
     ways = [f"{each['remote']} → {each['local']}" for each in session.get("exposed", ())]
-    return f"{session.get('service', '')}: {', '.join(ways)}"
+    return f"{session.get('service') or session.get('target', '')}: {', '.join(ways)}"

@@ -1,4 +1,4 @@
-"""The cluster's traffic for a service or a workload, brought to programs of this machine."""
+"""The cluster's traffic for a service or a workload, or a copy, for programs of this machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from towline.kube.config import Access
 from towline.kube.resources import SERVICES
 
 MODES = ("selector", "ephemeral", "scale")
+# A copy of what nobody answers would be no mirror.
+MIRROR_MODES = ("selector", "ephemeral")
 
 
 def way(mode: str | None, access: Access, wanted: Wanted, tell: Narrator) -> Way:

@@ -23,7 +23,6 @@ from towline.wire.target import Port, Target
 
 # What is under way when the session ends has so long to end by itself.
 FINISH_SECONDS = 5.0
-OTHERWISE = "requests go to the original pods"
 
 
 class StandIn:
@@ -109,7 +108,7 @@ class StandIn:
 
     async def _programs(self, exposed: tuple[Exposed, ...]) -> Programs:
         self._exposed = exposed
-        programs = Programs(exposed, self._tell, OTHERWISE)
+        programs = Programs(exposed, self._tell, self._wanted.otherwise)
         if self._wanted.strict:
             await programs.require()
         return programs
@@ -155,7 +154,8 @@ class StandIn:
             # A goodbye would end the agent, with nobody in its place.
             link.abandon()
             raise
-        await delivery.finish(FINISH_SECONDS)
+        # Nobody waits for what becomes of a copy.
+        await delivery.finish(0 if self._wanted.copy else FINISH_SECONDS)
 
     def _doubt(self) -> None:
         if self._keeper:

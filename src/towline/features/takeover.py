@@ -31,6 +31,11 @@ class Wanted:
         """The command that does it."""
         return "mirror" if self.copy else "exchange"
 
+    @property
+    def otherwise(self) -> str:
+        """What becomes of requests for a program of this machine that does not listen."""
+        return "copies are dropped" if self.copy else "requests go to the original pods"
+
 
 class Way(Protocol):
     """One way to bring an object's traffic here, for the length of a session."""

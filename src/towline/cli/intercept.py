@@ -1,0 +1,74 @@
+"""What `tow exchange` and `tow mirror` have in common: their options, and one session of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from towline.cli.options import (
+    agent_options,
+    cluster_options,
+    expose_option,
+    output_option,
+    together,
+)
+from towline.cli.output import narrator
+from towline.cluster.job import AgentSpec
+from towline.features import exchange
+from towline.features.reference import Reference
+from towline.features.state import Narrator
+from towline.features.takeover import Wanted, Way
+from towline.kube.config import load_access
+from towline.session import control, runner
+
+ReadyLine = Callable[[dict[str, Any]], str]
+
+
+def options(modes: Sequence[str], force: str) -> Callable[..., Any]:
+    """TARGET and the options for it, of which `modes` may be chosen; `force` is that one's help."""
+    mode = "How to take the traffic. Default: selector for services, ephemeral for the rest."
+    strict = "Refuse to start unless the programs here listen."
+    return together(
+        click.argument("target"),
+        cluster_options,
+        expose_option(required=False, extra=" Default: all its ports."),
+        click.option("--mode", type=click.Choice(modes), help=mode),
+        click.option("--strict", is_flag=True, help=strict),
+        click.option("--force", is_flag=True, help=force),
+        agent_options,
+        output_option,
+    )
+
+
+def run(chosen: dict[str, Any], ready_line: ReadyLine, *, copy: bool) -> int:
+    """One session, to its end, as the `options` were chosen; returns its exit code.
+
+    `ready_line` makes of its status what its user is told first.
+    """
+    with narrator(chosen["output"]) as tell:
+        access = load_access(
+            kubeconfig_file=chosen["kubeconfig"],
+            context=chosen["context"],
+            namespace=chosen["namespace"],
+        )
+        wanted = Wanted(
+            Reference.parse(chosen["target"]),
+            chosen["exposed"],
+            strict=chosen["strict"],
+            force=chosen["force"],
+            copy=copy,
+            agent=AgentSpec(image=chosen["image"], grace_seconds=chosen["grace"]),
+            timeout_seconds=chosen["timeout"],
+        )
+        way = exchange.way(chosen["mode"], access, wanted, tell)
+        return runner.run(lambda session: _serve(way, tell, ready_line, session))
+
+
+async def _serve(way: Way, tell: Narrator, ready_line: ReadyLine, session: runner.Session) -> None:
+    async with control.listen(way.status, session.stop), way.open():
+        session.live()
+        status = way.status()
+        tell.event("ready", ready_line(status), **status)
+        await way.ended()
