@@ -16,6 +16,7 @@ import pytest
 from tests.netns import machine, pods
 from tests.netns.pods import NODE4, NODE6, OTHER4, OTHER6, POD4, POD6
 from towline.agent.redirect import Redirect, Redirection
+from towline.wire.target import Port, Protocol
 
 pytestmark = pytest.mark.usefixtures("traceless")
 
@@ -46,9 +47,10 @@ class Scene:
 
     @contextmanager
     def redirected(self, *exempt):
+        sources = tuple(map(ip_address, exempt))
         redirections = [
-            Redirection(PORT, self.listener(), TCP, tuple(map(ip_address, exempt))),
-            Redirection(UDP_PORT, self.listener(UDP), UDP, tuple(map(ip_address, exempt))),
+            Redirection(Port(PORT), self.listener(), sources),
+            Redirection(Port(UDP_PORT, Protocol.UDP), self.listener(UDP), sources),
         ]
         with self.pod.inside():
             redirect = Redirect(NAME, redirections)
@@ -167,7 +169,7 @@ def test_udp_clients_go_on_with_the_program_afterwards(scene, host):
 
 def test_two_agents_of_one_pod_have_different_ports(scene):
     with scene.redirected(), scene.pod.inside():
-        second = Redirect("towline-61001", [Redirection(OTHER_PORT, scene.listener())])
+        second = Redirect("towline-61001", [Redirection(Port(OTHER_PORT), scene.listener())])
     assert scene.who_gets(POD4, port=OTHER_PORT) == "agent"
     second.close()
     assert scene.who_gets(POD4, port=OTHER_PORT) == "program"
@@ -213,5 +215,5 @@ def test_kernel_that_refuses_leaves_nothing(scene):
         machine.run(f"nft add table inet {NAME}")
         before = machine.run("nft list ruleset")
         with pytest.raises(FileExistsError, match="the kernel refused the redirect"):
-            Redirect(NAME, [Redirection(PORT, scene.listener())])
+            Redirect(NAME, [Redirection(Port(PORT), scene.listener())])
         assert machine.run("nft list ruleset") == before

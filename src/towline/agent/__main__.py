@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import sys
 
-from towline.agent.intercept import Intercepted
+from towline.agent.intercept import Intercepted, Redirecting
+from towline.agent.kubelet import Kubelet, gateways, parse_probed
 from towline.agent.server import DRAINING, Draining, serve
 from towline.agent.undoing import Changed
 
@@ -26,8 +28,9 @@ def main() -> int:
         type=Intercepted.parse,
         action="append",
         default=[],
-        metavar="PORT[=HOST:PORT]",
-        help="listen on a port for whoever claims it; without a claim connections go to HOST:PORT",
+        metavar="PORT[=[HOST]:PORT]",
+        help="listen on a port for whoever claims it; without a claim connections go to HOST:PORT,"
+        " without HOST to this pod itself",
     )
     parser.add_argument(
         "--undo",
@@ -47,9 +50,49 @@ def main() -> int:
         default=DRAINING.longest_seconds,
         help="after how long it ends although there are connections",
     )
+    _add_redirect(parser)
     it = parser.parse_args()
     draining = Draining(it.quiet_seconds, it.drain_seconds)
-    return asyncio.run(serve(it.port, it.grace_seconds, it.intercept, it.undo, draining))
+    redirecting = None
+    if it.redirect:
+        kubelet = Kubelet(gateways().union(it.node), dict(it.probed))
+        redirecting = Redirecting(f"towline-{it.port}", kubelet)
+    try:
+        return asyncio.run(
+            serve(it.port, it.grace_seconds, it.intercept, it.undo, draining, redirecting)
+        )
+    except OSError as error:
+        return _complain(error)
+
+
+def _add_redirect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--redirect",
+        action="store_true",
+        help="redirect the ports instead of listening on them: another container does",
+    )
+    parser.add_argument(
+        "--node",
+        type=ipaddress.ip_address,
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="from where the kubelet probes this pod, besides its default gateway",
+    )
+    parser.add_argument(
+        "--probed",
+        type=parse_probed,
+        action="append",
+        default=[],
+        metavar="PORT=http|other",
+        help="a port that it probes: by requests that are told by their header, or by anything",
+    )
+
+
+def _complain(error: OSError) -> int:
+    """Say in one line, which becomes the container's message, why the agent cannot work."""
+    print(error.strerror or error, file=sys.stderr)  # noqa: T201
+    return 1
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from towline.agent.kubelet import Kubelet
+from towline.agent.redirect import Redirect, Redirection
 from towline.agent.tcp import Run, TcpPort
 from towline.agent.udp import UdpPort
 from towline.agent.underway import Underway
@@ -34,7 +37,10 @@ class Intercepted:
 
     @classmethod
     def parse(cls, text: str) -> Intercepted:
-        """Read `PORT` or `PORT=HOST:PORT`, the first with its protocol. Raises ValueError."""
+        """Read `PORT` or `PORT=HOST:PORT`, the first with its protocol. Raises ValueError.
+
+        Without HOST, the original is at the address of this pod that a client has asked for.
+        """
         port, _, original = text.partition("=")
         if not original:
             return cls(Port.parse(port))
@@ -42,32 +48,59 @@ class Intercepted:
         return cls(Port.parse(port), Target(host.strip("[]"), int(number)))
 
 
-class Interception:
-    """The ports that this agent listens on, all from :meth:`start` to :meth:`close`."""
+class Redirecting(NamedTuple):
+    """That what comes to the ports is to be redirected here, by an nf_tables table of this name."""
 
-    def __init__(self, ports: Sequence[Intercepted], run: Run) -> None:
+    table: str
+    kubelet: Kubelet
+
+
+class Interception:
+    """The ports that this agent listens on, all from :meth:`start` to :meth:`close`.
+
+    With `redirecting` others listen on them in this pod: what comes from outside is redirected.
+    """
+
+    def __init__(
+        self, ports: Sequence[Intercepted], run: Run, redirecting: Redirecting | None = None
+    ) -> None:
         self.underway = Underway()
         self.passes = any(each.original is not None for each in ports)
         """Whether what nobody claims has somewhere to go."""
+        self._redirecting = redirecting
+        self._redirect: Redirect | None = None
+        kubelet = redirecting.kubelet if redirecting else None
         self._ports = {
-            each.port: _KINDS[each.port.protocol](each.port, each.original, run, self.underway)
+            each.port: _KINDS[each.port.protocol](
+                each.port, each.original, run, self.underway, kubelet
+            )
             for each in ports
         }
         self._released = False
 
     async def start(self) -> None:
-        """Listen. Raises OSError when a port cannot be had."""
-        for port in self._ports.values():
-            await port.start()
+        """Listen. Raises OSError when a port, or the redirect, cannot be had."""
+        listeners = {port: await each.start() for port, each in self._ports.items()}
+        if self._redirecting is not None:
+            table, kubelet = self._redirecting
+            redirections = [
+                Redirection(port, listener, kubelet.exempt(port.number))
+                for port, listener in listeners.items()
+            ]
+            self._redirect = Redirect(table, redirections)
 
     def close(self) -> None:
         """Listen no more."""
+        if self._redirect is not None:
+            self._redirect.close()
         for port in self._ports.values():
             port.close()
 
     def release(self) -> None:
         """End all claims, and take no new ones; connections that a session has accepted stay."""
         self._released = True
+        if self._redirect is not None:
+            self._redirect.stop()
         for port in self._ports.values():
             port.claims.end()
 

@@ -65,6 +65,13 @@ class UdpClient(NamedTuple):
         """The client's address and port."""
         return Target(plain(self.address[0]), self.address[1])
 
+    def asked_at(self, port: int) -> Target:
+        """A port of the address that it has asked."""
+        ((level, _, info),) = self.asked
+        if level == socket.IPPROTO_IPV6:
+            return Target(plain(socket.inet_ntop(socket.AF_INET6, info[:16])), port)
+        return Target(socket.inet_ntop(socket.AF_INET, info[4:8]), port)
+
 
 class UdpListener:
     """A UDP port of all addresses; answers leave from the address that their client has asked.
@@ -82,6 +89,7 @@ class UdpListener:
         else:
             self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         self._loop = asyncio.get_running_loop()
+        self.port: int = self._socket.getsockname()[1]
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def send(self, datagram: bytes, client: UdpClient) -> None:

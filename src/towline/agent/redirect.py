@@ -8,17 +8,15 @@ Messages are those of linux/netfilter/nf_tables.h, expressions those of `nft --d
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Union
 
+from towline.agent.kubelet import IPAddress
 from towline.relay import netlink
 from towline.relay.netlink import attribute, nested
-
-IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+from towline.wire.target import Port, Protocol
 
 # Before the usual -100, of a mesh's sidecar for example, and after conntrack at -200.
 _PRIORITY = -101
@@ -56,14 +54,10 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Redirection:
-    """A port, and the listener of this pod that gets what comes to it, except from `exempt`.
+    """A port, and the listener of this pod that gets what comes to it, except from `exempt`."""
 
-    `kind` is SOCK_STREAM or SOCK_DGRAM.
-    """
-
-    port: int
+    port: Port
     listener: int
-    kind: int = socket.SOCK_STREAM
     exempt: tuple[IPAddress, ...] = ()
 
 
@@ -90,11 +84,15 @@ class Redirect:
         """Let new connections go past; those that are there stay with the agent.
 
         The chain is left: the kernel translates addresses for as long as somebody has one. Safe
-        to call twice. Raises OSError.
+        to call twice.
         """
-        if self._socket is not None:
-            body = _FAMILY_INET + attribute(1, self._table) + attribute(2, _CHAIN)
+        if self._socket is None:
+            return
+        body = _FAMILY_INET + attribute(1, self._table) + attribute(2, _CHAIN)
+        try:
             netlink.change(self._socket, netlink.message(_DELETE_RULE, netlink.ACK, body))
+        except OSError:  # out of memory: new connections are worth more than old ones
+            self.close()
 
     def close(self) -> None:
         """Remove the table. What came by it is cut off, unless it has ended."""
@@ -130,12 +128,11 @@ def _arriving(each: Redirection) -> Iterable[bytes]:
 
     Conntrack begins with the table: a connection from before is new to it, though in the middle.
     """
-    is_tcp = each.kind == socket.SOCK_STREAM
-    protocol = socket.IPPROTO_TCP if is_tcp else socket.IPPROTO_UDP
     yield from (_meta(_META_IIF), _compare(_NOT_EQUAL, _LOOPBACK_INDEX))
-    yield from (_meta(_META_L4PROTO), _compare(_EQUAL, bytes([protocol])))
-    yield from (_payload(_TRANSPORT_HEADER, 2, 2), _compare(_EQUAL, struct.pack(">H", each.port)))
-    if is_tcp:
+    yield from (_meta(_META_L4PROTO), _compare(_EQUAL, bytes([each.port.protocol])))
+    number = struct.pack(">H", each.port.number)
+    yield from (_payload(_TRANSPORT_HEADER, 2, 2), _compare(_EQUAL, number))
+    if each.port.protocol == Protocol.TCP:
         flag, mask = _SYN_OF_ALL
         yield from (_payload(_TRANSPORT_HEADER, _TCP_FLAGS, 1), _masked(mask))
         yield _compare(_EQUAL, bytes([flag]))

@@ -13,7 +13,7 @@ from towline import __version__
 from towline.agent import pod
 from towline.agent.apiserver import ApiServer
 from towline.agent.dial import Dial
-from towline.agent.intercept import Intercepted, Interception
+from towline.agent.intercept import Intercepted, Interception, Redirecting
 from towline.agent.resolve import resolve
 from towline.agent.undoing import Changed, undo_until_done
 from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
@@ -54,10 +54,13 @@ async def serve(
     intercepted: Sequence[Intercepted] = (),
     changed: Changed | None = None,
     draining: Draining = DRAINING,
+    redirecting: Redirecting | None = None,
 ) -> int:
     """Serve one session on 127.0.0.1:`port` until it is over, and intercept ports meanwhile.
 
     When the session has been gone for `grace_seconds`, `changed` is undone before the agent ends.
+    With `redirecting`, the ports are others' and redirected. Raises OSError when the ports, or
+    their redirect, cannot be had.
 
     Returns the exit code: 0 when the session is over, else, the pod being ended although it is
     not, one that makes a Job on which others rely replace it.
@@ -67,12 +70,16 @@ async def serve(
     """
     _raise_descriptor_limit()
     loop = asyncio.get_running_loop()
-    agent = Agent(grace_seconds, intercepted, changed)
+    agent = Agent(grace_seconds, intercepted, changed, redirecting)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.terminate, 128 + number)
-    server = await loop.create_server(agent.accept, "127.0.0.1", port, backlog=16)
+    server = await loop.create_server(
+        agent.accept, "127.0.0.1", port, backlog=16, start_serving=False
+    )
     try:
+        # A session that is answered may rely on what comes to the ports coming here.
         await agent.interception.start()
+        await server.start_serving()
         code = await agent.over()
         server.close()
         await agent.drain(draining)
@@ -97,8 +104,9 @@ class Agent:
         grace_seconds: float,
         intercepted: Sequence[Intercepted] = (),
         changed: Changed | None = None,
+        redirecting: Redirecting | None = None,
     ) -> None:
-        self.interception = Interception(intercepted, self._run)
+        self.interception = Interception(intercepted, self._run, redirecting)
         self._changed = changed
         self._undoing: asyncio.Task[None] | None = None
         self._keepalive = _INTERCEPTING if intercepted else _Keepalive()

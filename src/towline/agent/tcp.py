@@ -9,6 +9,7 @@ from typing import Any, Callable, cast
 
 from towline.agent.claims import ACCEPT_SECONDS, Claims
 from towline.agent.copying import TOTAL_LAG_BYTES, CopiedPassing, Copy
+from towline.agent.kubelet import HEAD_SECONDS, Kubelet, is_request
 from towline.agent.listening import bound, plain
 from towline.agent.passing import Passing
 from towline.agent.underway import Underway
@@ -32,23 +33,37 @@ class TcpPort:
     """A port that is listened on from :meth:`start` to :meth:`close`.
 
     Connections that nobody claims go to `original`, and what their clients say, in copy, to whoever
-    claims that; without an original they are reset.
+    claims that; without an original they are reset. An original without a host is at the address
+    that the client has asked for.
+
+    With `kubelet` the kernel redirects what comes to this port to one of its own choice, from
+    where it is listened to, and requests of the kubelet go to the original, whoever claims.
     """
 
-    def __init__(self, port: Port, original: Target | None, run: Run, underway: Underway) -> None:
+    def __init__(
+        self,
+        port: Port,
+        original: Target | None,
+        run: Run,
+        underway: Underway,
+        kubelet: Kubelet | None = None,
+    ) -> None:
         self.claims = Claims(port)
         self.original = original
+        self.kubelet = kubelet
+        self.number = port.number
         self.run = run
         self.underway = underway
         self.lag = Allowance(TOTAL_LAG_BYTES)
-        self._port = port
         self._server: asyncio.AbstractServer | None = None
 
-    async def start(self) -> None:
-        """Listen. Raises OSError when the port cannot be had."""
-        listening = bound(self._port.number, socket.SOCK_STREAM)
+    async def start(self) -> int:
+        """Listen, and give the port for that. Raises OSError when it cannot be had."""
+        listening = bound(0 if self.kubelet else self.number, socket.SOCK_STREAM)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Arrival(self), sock=listening)
+        number: int = listening.getsockname()[1]
+        return number
 
     def close(self) -> None:
         """Listen no more."""
@@ -69,6 +84,7 @@ class _Arrival(asyncio.Protocol):
         self._kept = bytearray()
         self._eof = False
         self._patience: asyncio.TimerHandle | None = None
+        self._judging = False
 
     # -- the connection (asyncio.Protocol)
 
@@ -79,12 +95,19 @@ class _Arrival(asyncio.Protocol):
         sockets.send_at_once(transport)
         host, port = transport.get_extra_info("peername")[:2]
         self._client = Target(plain(host), port)
-        self._offer()
+        kubelet = self._port.kubelet
+        if kubelet is not None and kubelet.may_ask(self._port.number, self._client.host):
+            self._judging = True
+            self._patience = self._loop.call_later(HEAD_SECONDS, self._offer)
+        else:
+            self._offer()
 
     def data_received(self, data: bytes) -> None:
         """Send it on, and keep it."""
         self._kept += data
-        if self._stream is not None:
+        if self._judging:
+            self._judge()
+        elif self._stream is not None:
             self._stream.send(data)
         if len(self._kept) >= KEPT_BYTES:
             self._transport.pause_reading()
@@ -92,7 +115,9 @@ class _Arrival(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Pass it on, and keep it."""
         self._eof = True
-        if self._stream is not None:
+        if self._judging:
+            self._offer()
+        elif self._stream is not None:
             self._stream.send_eof()
         return True
 
@@ -137,8 +162,18 @@ class _Arrival(asyncio.Protocol):
 
     # -- helpers
 
+    def _judge(self) -> None:
+        """Tell the kubelet from whoever comes from the same address, by what it says first."""
+        is_kubelet = is_request(bytes(self._kept))
+        if is_kubelet:
+            self._end_offer()
+            self._pass_by(copied=False)
+        elif is_kubelet is not None:
+            self._offer()
+
     def _offer(self) -> None:
         """Offer it, with all that it has said, to a claimant; without one it passes by."""
+        self._end_offer()
         if self._transport.is_closing():
             return
         stream = self._stream = self._port.claims.offer(self._client)
@@ -157,21 +192,25 @@ class _Arrival(asyncio.Protocol):
         self._pass_by()
 
     def _end_offer(self) -> None:
+        self._judging = False
         if self._patience is not None:
             self._patience.cancel()
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.reset(Reason.CANCELLED)
 
-    def _pass_by(self) -> None:
+    def _pass_by(self, *, copied: bool = True) -> None:
         if self._transport.is_closing():
             return
         original = self._port.original
         if original is None:
             sockets.abort_with_reset(self._transport)
             return
+        if not original.host:
+            asked = plain(self._transport.get_extra_info("sockname")[0])
+            original = Target(asked, original.port)
         underway = self._port.underway
-        stream = self._port.claims.offer(self._client, copy=True)
+        stream = self._port.claims.offer(self._client, copy=True) if copied else None
         if stream is None:
             client = Passing(underway, self._kept, self._eof)
         else:

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 
 from towline.agent.claims import ACCEPT_SECONDS, Claims
+from towline.agent.kubelet import Kubelet
 from towline.agent.listening import UdpClient, UdpListener
 from towline.agent.tcp import Run
 from towline.agent.underway import Underway
@@ -29,24 +30,33 @@ class UdpPort:
     """A port that is listened on from :meth:`start` to :meth:`close`.
 
     What clients say that nobody claims goes to `original`, and a copy to whoever claims that;
-    without an original it is lost.
+    without an original it is lost. As with :class:`towline.agent.tcp.TcpPort`, an original may be
+    without a host, and with `kubelet`, which never asks here, the kernel redirects.
     """
 
-    def __init__(self, port: Port, original: Target | None, run: Run, underway: Underway) -> None:
+    def __init__(
+        self,
+        port: Port,
+        original: Target | None,
+        run: Run,
+        underway: Underway,
+        kubelet: Kubelet | None = None,
+    ) -> None:
         self.claims = Claims(port)
         self.original = original
         self.run = run
         self.underway = underway
         self.allowance = Allowance(TOTAL_BYTES)
-        self._port = port
+        self._number = 0 if kubelet else port.number
         self._loop = asyncio.get_running_loop()
         self._listener: UdpListener | None = None
         self._flows: OrderedDict[UdpClient, _Flow] = OrderedDict()  # idle for longest first
         self._timer: asyncio.TimerHandle | None = None
 
-    async def start(self) -> None:
-        """Listen. Raises OSError when the port cannot be had."""
-        self._listener = UdpListener(self._port.number, self._arrived)
+    async def start(self) -> int:
+        """Listen, and give the port for that. Raises OSError when it cannot be had."""
+        self._listener = UdpListener(self._number, self._arrived)
+        return self._listener.port
 
     def close(self) -> None:
         """Listen no more, and end what was said here."""
@@ -203,13 +213,16 @@ class _Flow:
 
     def _pass_by(self) -> None:
         self._end_offer()
-        if self._port.original is None:
+        original = self._port.original
+        if original is None:
             self.end()
             return
+        if not original.host:
+            original = self.client.asked_at(original.port)
         self._passing = True
         for datagram in self._kept:
             self._say_once_more(datagram)
-        self._port.run(self._connect(self._port.original))
+        self._port.run(self._connect(original))
 
     async def _connect(self, original: Target) -> None:
         try:
