@@ -14,6 +14,7 @@ from typing import Any
 
 from towline.agent.intercept import Intercepted
 from towline.agent.undo import AGENT_LABEL
+from towline.agent.undoing import Changed
 from towline.cluster import bundle
 from towline.kube.resources import Object, Resource
 from towline.wire.target import Port
@@ -72,9 +73,9 @@ class AgentSpec:
     any; then other things in the cluster rely on its Job, which therefore replaces a lost pod by
     itself.
 
-    `companions` are made before the pod, and go with the Job. `undoing` is what the agent is told
-    to undo when its client is gone, as the option `--undo` has it; with `may_undo` it has the
-    service account for that, a companion of the Job's name.
+    `companions` are made before the pod, and go with the Job. `changed` is what the agent is to
+    undo when its client is gone; with `may_undo` it has the service account for that, a companion
+    of the Job's name.
     """
 
     image: str = DEFAULT_IMAGE
@@ -85,7 +86,7 @@ class AgentSpec:
     intercepted: tuple[Intercepted, ...] = ()
     port_names: Mapping[Port, str] = field(default_factory=dict)
     companions: tuple[tuple[Resource, Object], ...] = ()
-    undoing: str = ""
+    changed: Changed | None = None
     may_undo: bool = False
 
     @property
@@ -183,7 +184,7 @@ def _arguments(spec: AgentSpec) -> list[str]:
         f"--port={spec.link_port}",
         f"--grace-seconds={spec.grace_seconds}",
         *(f"--intercept={each}" for each in spec.intercepted),
-        *([f"--undo={spec.undoing}"] if spec.undoing else []),
+        *([f"--undo={spec.changed.to_json()}"] if spec.changed else []),
     ]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from towline.agent.intercept import Intercepted
 from towline.agent.undo import Record
+from towline.agent.undoing import Changed
 from towline.cluster import interception, restorer, service
 from towline.cluster.interception import Interception
 from towline.cluster.job import AgentSpec, now
@@ -68,7 +68,6 @@ def _spec(
     originals: dict[Port, Target] = {}
     for each in served:
         originals.setdefault(each.listen, Target(agent.name, each.port.number))
-    undoing = {"path": SERVICES.path(namespace, name), "record": json.loads(record.to_json())}
     twin = service.twin(found, record.selector or {}, agent.name)
     helpers = restorer.companions(agent.name, namespace, SERVICES, name) if may_undo else ()
     return replace(
@@ -76,7 +75,7 @@ def _spec(
         intercepted=tuple(Intercepted(port, to) for port, to in originals.items()),
         port_names={each.listen: each.target_name for each in served if each.target_name},
         companions=((SERVICES, twin), *helpers),
-        undoing=json.dumps(undoing),
+        changed=Changed(SERVICES.path(namespace, name), record),
         may_undo=may_undo,
     )
 

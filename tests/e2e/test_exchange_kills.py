@@ -1,0 +1,67 @@
+"""An exchange that is cut off at each of its steps: the service works on, and nothing is left."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from tests.e2e import objects
+from tests.e2e.cutting import AFTER, BEFORE, cutting
+from tests.e2e.exchanging import await_answerer, exchanging
+from tests.e2e.waiting import until
+
+# Ten sessions start at a time: each needs a while to come to its agent.
+GRACE_SECONDS = 10
+
+pytestmark = pytest.mark.usefixtures("no_trace")
+
+WRITES = [
+    "POST jobs",
+    "POST services",
+    "POST serviceaccounts",
+    "POST roles",
+    "POST rolebindings",
+    "PATCH jobs",  # the pod
+    "PATCH jobs",  # no deadline any more
+    "PATCH services",  # the switch
+    "PATCH services",  # and back
+]
+
+
+def kind(write):
+    """The method, and the collection that the object is in."""
+    parts = write.path.split("/")
+    return f"{write.method} {parts[parts.index('namespaces') + 2]}"
+
+
+@contextmanager
+def cut_at(laptop, number, when):
+    """An exchange of a service of its own that is killed at a write of starting or ending."""
+    name = f"cut-{number}"
+    with cutting(laptop, number, when) as cut:
+        arguments = ("--expose=8080:80", f"--grace={GRACE_SECONDS}", "-c", cut.kubeconfig)
+        with exchanging(laptop, name, *arguments) as session:
+            cut.arm(session.process.kill)
+            yield cut, session
+
+
+@pytest.mark.parametrize("when", [BEFORE, AFTER])
+def test_killed_at_each_write(lab, laptop, no_trace, when):
+    no_trace.allow_grace(GRACE_SECONDS)
+    numbers = range(1, len(WRITES) + 2)
+    services = [objects.service(f"cut-{number}", "default", "web") for number in numbers]
+    with objects.applied(lab, *services):
+        with ExitStack() as stack:
+            running = [stack.enter_context(cut_at(laptop, number, when)) for number in numbers]
+            for _, session in running:
+                if session.is_ready_or_ended():
+                    session.interrupt()
+            ends = [(session.end(), cut.made and kind(cut.made)) for cut, session in running]
+        assert ends == [*((-signal.SIGKILL, each) for each in WRITES), (0, None)]
+        for number in numbers:
+            await_answerer(lab, "web", f"cut-{number}")
+        until(lambda: not objects.agents(lab), 60, "the agents to be gone")
+        for number in numbers:
+            await_answerer(lab, "web", f"cut-{number}")
