@@ -211,6 +211,19 @@ def test_service_that_is_applied_anew_is_left_as_it_is_then(lab, laptop):
         await_answerer(lab, "web")
 
 
+def test_others_meet_no_conflict_with_us_when_they_apply_it_afterwards(lab, laptop):
+    made = objects.service("mine", "default", "web")
+    apply = ("apply", "--server-side", "-f", "-")
+    lab.kubectl(*apply, stdin=json.dumps(made))
+    try:
+        with exchanged(laptop, "mine", "--expose=8080:80"):
+            pass
+        made["spec"]["selector"] = {"app": "db"}
+        lab.kubectl(*apply, stdin=json.dumps(made))
+    finally:
+        lab.kubectl("delete", "service", "mine")
+
+
 def test_service_that_is_deleted_ends_it(lab, laptop):
     made = objects.service("mine", "default", "web")
     with objects.serving(lab, made), exchanging(laptop, "mine", "--expose=8080:80") as session:

@@ -27,6 +27,7 @@ WRITES = [
     "PATCH jobs",  # no deadline any more
     "PATCH services",  # the switch
     "PATCH services",  # and back
+    "PATCH services",  # without a note of who managed its fields
 ]
 
 

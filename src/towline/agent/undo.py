@@ -14,6 +14,8 @@ from typing import Any, cast
 
 #: On the object that was changed: who did it, and what was there before.
 ANNOTATION = "towline/interception"
+#: As whom the session and the agent change objects, by their User-Agent.
+MANAGERS = ("towline", "towline-agent")
 #: On an agent's pods, and in the selector of a service that leads to them: the agent's Job.
 AGENT_LABEL = "towline/agent"
 
@@ -98,6 +100,20 @@ def undo(value: Json, record: Record) -> dict[str, Any] | None:
     if found is None and spec is None:
         return None
     return {**_patch(value, None), **({"spec": spec} if spec else {})}
+
+
+def disown(value: Json) -> dict[str, Any] | None:
+    """The merge patch after which we manage no fields of an object; None when we do not.
+
+    A server-side apply by somebody else would else meet a conflict with us, long after we are
+    gone: https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
+    """
+    entries = value["metadata"].get("managedFields") or []
+    others = [entry for entry in entries if entry.get("manager") not in MANAGERS]
+    if len(others) == len(entries):
+        return None
+    version = value["metadata"]["resourceVersion"]
+    return {"metadata": {"resourceVersion": version, "managedFields": others}}
 
 
 def _selector_back(value: Json, record: Record) -> dict[str, Any] | None:

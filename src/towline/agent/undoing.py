@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from dataclasses import dataclass
 
 from towline.agent.apiserver import ApiFailure, ApiServer, Conflict, NotFound
-from towline.agent.undo import Record, undo
+from towline.agent.undo import Record, disown, undo
 
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 15.0
@@ -62,12 +63,15 @@ async def undo_until_done(
 
 async def _undo(changed: Changed, api: ApiServer) -> None:
     for tries_left in reversed(range(CONFLICTS)):
-        change = undo(await api.get(changed.path), changed.record)
-        if change is None:
-            return
+        value = await api.get(changed.path)
         try:
-            await api.patch(changed.path, change)
-            return
+            if change := undo(value, changed.record):
+                value = await api.patch(changed.path, change)
+            break
         except Conflict:
             if not tries_left:
                 raise
+    if disowning := disown(value):
+        # All is put right already: should this fail, only a note of who did it stays.
+        with contextlib.suppress(ApiFailure):
+            await api.patch(changed.path, disowning)

@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 from typing import Any
 
-from towline.agent.undo import AGENT_LABEL, Record, apply, of, undo
+from towline.agent.undo import AGENT_LABEL, Record, apply, disown, of, undo
 from towline.errors import SessionError, TowlineError
 from towline.kube.client import Client
 from towline.kube.errors import (
+    ApiError,
     Conflict,
     ConnectionFailed,
     NotFound,
@@ -70,12 +71,17 @@ class Interception:
         self._seen = seen
         self._record = record
         self._what = what
+        self._beginning: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Change the object, if it still is as it was seen.
 
         Raises SessionError when it is not: somebody else was quicker; ApiError.
         """
+        self._beginning = asyncio.ensure_future(self._change())
+        await asyncio.shield(self._beginning)
+
+    async def _change(self) -> None:
         while True:
             thing = await self._read()
             if _gist(thing) != _gist(self._seen):
@@ -94,6 +100,10 @@ class Interception:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + END_SECONDS
+        if self._beginning is not None:
+            # A write that is under way must not arrive after its undoing.
+            await asyncio.wait((self._beginning,), timeout=END_SECONDS)
+            self._beginning.cancel()
         while True:
             try:
                 # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
@@ -152,15 +162,21 @@ class Interception:
         return {**_gist(self._seen), **{k: _without_nulls(v) for k, v in changed.items()}}
 
     async def _undo(self) -> None:
-        change = undo(await self._read(), self._record)
-        if change is not None:
-            await self._patch(change)
+        thing = await self._read()
+        if change := undo(thing, self._record):
+            thing = await self._patch(change)
+        if disowning := disown(thing):
+            # All is put right already: should this fail, only a note of who did it stays.
+            with contextlib.suppress(ApiError):
+                await self._patch(disowning)
 
     async def _read(self) -> Object:
         return await self._client.get(self._resource, self._name, namespace=self._namespace)
 
-    async def _patch(self, change: Object) -> None:
-        await self._client.patch(self._resource, self._name, change, namespace=self._namespace)
+    async def _patch(self, change: Object) -> Object:
+        return await self._client.patch(
+            self._resource, self._name, change, namespace=self._namespace
+        )
 
     def _not_undone(self, error: Exception) -> SessionError:
         return SessionError(

@@ -267,7 +267,7 @@ async def test_session_that_comes_back_keeps_its_interception(inside: Inside) ->
     await inside.intercept()
     inside.server.allows = lambda _: False
     async with undoing(inside, SHORT_GRACE_SECONDS) as here:
-        await asked(inside)
+        await asked(inside, times=2)  # so that it has told of the first refusal
         peer, _ = await here.claims()
         inside.server.allows = lambda _: True
         await here.stays(2.5)  # it would have tried again

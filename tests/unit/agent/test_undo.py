@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.fakes.patching import merge
-from towline.agent.undo import AGENT_LABEL, ANNOTATION, Record, apply, of, undo
+from towline.agent.undo import AGENT_LABEL, ANNOTATION, Record, apply, disown, of, undo
 
 JOB = "towline-jane-1"
 KEYS = st.sampled_from(["app", "tier", "track", "app.kubernetes.io/name"])
@@ -221,3 +221,14 @@ def test_malformed_record_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Record.from_json(text)
     assert of({"metadata": {"annotations": {ANNOTATION: text}}}) is None
+
+
+def test_only_our_entries_of_managed_fields_are_taken_away() -> None:
+    value = service({"app": "web"})
+    assert disown(value) is None
+    kubectl = {"manager": "kubectl-client-side-apply", "fieldsV1": {}}
+    value["metadata"]["managedFields"] = [kubectl]
+    assert disown(value) is None
+    ours = [{"manager": "towline"}, {"manager": "towline-agent"}]
+    value["metadata"]["managedFields"] = [ours[0], kubectl, ours[1]]
+    assert write(value, disown(value))["metadata"]["managedFields"] == [kubectl]
