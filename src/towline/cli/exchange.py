@@ -15,10 +15,11 @@ Examples:
   tow exchange web                         what web gets arrives at the same ports here
   tow exchange web --expose 8080:80        only its port 80, at port 8080 here
   tow exchange web --expose 8080:http      the port that the service calls http
+  tow exchange web -- ./serve --port 80    the same, by a program that runs meanwhile
 """
 
 
-@click.command("exchange", epilog=EPILOG)
+@click.command("exchange", cls=intercept.Command, epilog=EPILOG)
 @intercept.options(MODES, force="Take over from whoever has it.")
 def command(**chosen: Any) -> int:
     """Answer the requests for TARGET, a service, by programs of this machine.

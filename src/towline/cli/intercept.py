@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from towline.cli.options import (
 from towline.cli.output import narrator
 from towline.cluster.job import AgentSpec
 from towline.features import exchange
+from towline.features.child import Child
 from towline.features.reference import Reference
 from towline.features.state import Narrator
 from towline.features.takeover import Wanted, Way
@@ -42,12 +44,34 @@ def options(modes: Sequence[str], force: str) -> Callable[..., Any]:
     )
 
 
+class Command(click.Command):
+    """A command that takes a program with arguments of its own after `--`, as `program`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's, up to the `--`."""
+        program: list[str] = []
+        if "--" in args:
+            at = args.index("--")
+            args, program = args[:at], args[at + 1 :]
+            if not program:
+                raise click.UsageError("There is no program after '--'.", ctx)
+        ctx.params["program"] = tuple(program)
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """As click's, with the program."""
+        return [*super().collect_usage_pieces(ctx), "[-- PROGRAM [ARG]...]"]
+
+
 def run(chosen: dict[str, Any], ready_line: ReadyLine, *, copy: bool) -> int:
     """One session, to its end, as the `options` were chosen; returns its exit code.
 
     `ready_line` makes of its status what its user is told first.
     """
-    with narrator(chosen["output"]) as tell:
+    # What a machine reads stays free of what the program says.
+    said = sys.stderr.fileno() if chosen["output"] == "json" else None
+    with narrator(chosen["output"], aside=bool(chosen["program"])) as tell:
+        child = Child(chosen["program"], stdout=said)
         access = load_access(
             kubeconfig_file=chosen["kubeconfig"],
             context=chosen["context"],
@@ -59,6 +83,7 @@ def run(chosen: dict[str, Any], ready_line: ReadyLine, *, copy: bool) -> int:
             strict=chosen["strict"],
             force=chosen["force"],
             copy=copy,
+            child=child,
             agent=AgentSpec(image=chosen["image"], grace_seconds=chosen["grace"]),
             timeout_seconds=chosen["timeout"],
         )
@@ -71,4 +96,4 @@ async def _serve(way: Way, tell: Narrator, ready_line: ReadyLine, session: runne
         session.live()
         status = way.status()
         tell.event("ready", ready_line(status), **status)
-        await way.ended()
+        session.result(await way.ended())

@@ -14,10 +14,11 @@ EPILOG = """\b
 Examples:
   tow mirror web                         what web is asked is said at the same ports here, too
   tow mirror web --expose 8080:80        only what its port 80 is asked, at port 8080 here
+  tow mirror web -- ./serve --port 80    by a program that runs meanwhile
 """
 
 
-@click.command("mirror", epilog=EPILOG)
+@click.command("mirror", cls=intercept.Command, epilog=EPILOG)
 @intercept.options(MIRROR_MODES, force="Take the place of whoever has it.")
 def command(**chosen: Any) -> int:
     """Send a copy of the requests for TARGET, a service, to programs of this machine.

@@ -76,10 +76,15 @@ class JsonNarrator:
 
 
 class TextNarrator:
-    """Events as lines on stdout; progress on stderr, as one living line on a terminal."""
+    """Events as lines on stdout; progress on stderr, as one living line on a terminal.
 
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    With `aside`, stdout and the terminal are another program's: all are lines on stderr, marked.
+    """
+
+    def __init__(self, *, aside: bool = False) -> None:
+        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not aside
+        self._out = sys.stderr if aside else sys.stdout
+        self._mark = "tow: " if aside else ""
         self._status: Any = None
         self._last = time.monotonic()
 
@@ -97,7 +102,7 @@ class TextNarrator:
         if name == "note":
             self._write(sys.stderr, f"note:  {message}")
         else:
-            self._write(sys.stdout, message)
+            self._write(self._out, message)
 
     def close(self) -> None:
         """Take the living line away."""
@@ -113,16 +118,15 @@ class TextNarrator:
             self._status.start()
         self._status.update(message)
 
-    @staticmethod
-    def _write(stream: Any, message: str) -> None:
+    def _write(self, stream: Any, message: str) -> None:
         # The terminal may have been closed: a session then ends in order all the same.
         with contextlib.suppress(OSError):
-            click.echo(message, file=stream)
+            click.echo(self._mark + message, file=stream)
 
 
 @contextlib.contextmanager
-def narrator(output: str) -> Iterator[JsonNarrator | TextNarrator]:
-    """The narrator for `--output`, whose living line is gone afterwards.
+def narrator(output: str, *, aside: bool = False) -> Iterator[JsonNarrator | TextNarrator]:
+    """The narrator for `--output`, whose living line is gone afterwards; text `aside` if need be.
 
     An error is told to machines as an event, too.
     """
@@ -141,7 +145,7 @@ def narrator(output: str) -> Iterator[JsonNarrator | TextNarrator]:
             )
             raise
         return
-    text = TextNarrator()
+    text = TextNarrator(aside=aside)
     try:
         yield text
     finally:

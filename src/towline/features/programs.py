@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 from towline.errors import TowlineError
@@ -12,6 +13,9 @@ from towline.wire.target import Port, Protocol
 
 # How often it is looked whether a program listens by now.
 LOOK_SECONDS = 1.0
+# The same where the whole session waits for it.
+LOOK_OFTEN_SECONDS = 0.1
+LOOKS_IN_SILENCE = 20
 
 
 class Programs:
@@ -37,6 +41,18 @@ class Programs:
                     f"Nothing listens on {_where(each)}.",
                     "Start the program first; or leave out --strict, and it is waited for.",
                 )
+
+    async def await_all(self, whose: str) -> None:
+        """Wait until all listen; `whose` they are is told."""
+        for each in self._exposed.values():
+            message = f"Waiting for {whose} to listen on {_where(each)}"
+            self._tell.progress(message)
+            for look in itertools.count():
+                if await each.is_served():
+                    break
+                if look == LOOKS_IN_SILENCE:
+                    self._tell.event("waiting", f"{message}.")
+                await asyncio.sleep(LOOK_OFTEN_SECONDS)
 
     async def watch(self) -> None:
         """Tell of each program that does not listen, and when it does; until cancelled."""

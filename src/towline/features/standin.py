@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from towline.cluster.interception import Interception
 from towline.cluster.keeper import AgentKeeper
@@ -13,6 +13,7 @@ from towline.errors import AgentError, SessionError
 from towline.features import ports
 from towline.features.delivery import Delivery
 from towline.features.expose import Exposed
+from towline.features.first import first
 from towline.features.programs import Programs
 from towline.features.state import Narrator, SessionState
 from towline.features.takeover import Prepare, Takeover, Wanted
@@ -39,6 +40,7 @@ class StandIn:
         self._access = access
         self._wanted = wanted
         self._tell = tell
+        self._child = wanted.child
         self._state = SessionState(wanted.command, access, tell, self._doubt)
         self._exposed: tuple[Exposed, ...] = ()
         self._keeper: AgentKeeper | None = None
@@ -65,10 +67,11 @@ class StandIn:
             programs = await self._programs(ports.exposed(chosen))
             for note in takeover.notes:
                 self._tell.event("note", note)
+            await stack.enter_async_context(self._child)
             keeper = self._keeper = await stack.enter_async_context(
                 self._new_keeper(client, takeover)
             )
-            await keeper.start()
+            await self._child.outlive(keeper.start())
             group = await stack.enter_async_context(asyncio.TaskGroup())
             delivery = Delivery(
                 _by_listen(chosen),
@@ -77,7 +80,8 @@ class StandIn:
                 on_unserved=programs.refused,
             )
             link = await stack.enter_async_context(self._new_link(keeper, delivery))
-            await self._prove(link, delivery)
+            await self._child.outlive(self._prove(link, delivery))
+            await self._child.outlive(first(self._await_child(programs, link), self._job_gone()))
             await self._take(stack, takeover.interception, link, delivery)
             watching = group.create_task(programs.watch(), name="programs")
             stack.callback(watching.cancel)
@@ -87,20 +91,19 @@ class StandIn:
             finally:
                 self._state.ending()
 
-    async def ended(self) -> None:
-        """Wait until it cannot go on; raises TowlineError with the reason."""
-        assert self._keeper
+    async def ended(self) -> int:
+        """Wait until it is over (:meth:`towline.features.takeover.Way.ended`)."""
+        code = await first(self._child.ended(), self._disturbed(), self._job_gone())
+        self._tell.event("exited", f"'{self._child}' has ended, with exit code {code}.", code=code)
+        return code
+
+    async def _disturbed(self) -> NoReturn:
         assert self._interception
-        disturbed = asyncio.ensure_future(self._interception.disturbed())
-        gone = asyncio.ensure_future(self._keeper.gone.wait())
-        try:
-            await asyncio.wait((disturbed, gone), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            disturbed.cancel()
-            await asyncio.wait((disturbed, gone))
-        if not disturbed.cancelled():
-            raise disturbed.result()
+        raise await self._interception.disturbed()
+
+    async def _job_gone(self) -> NoReturn:
+        assert self._keeper
+        await self._keeper.gone.wait()
         raise AgentError(
             f"The agent's Job was deleted: {self._wanted.target} goes back to its own pods.",
             f"Start the {self._wanted.command} again.",
@@ -109,7 +112,7 @@ class StandIn:
     async def _programs(self, exposed: tuple[Exposed, ...]) -> Programs:
         self._exposed = exposed
         programs = Programs(exposed, self._tell, self._wanted.otherwise)
-        if self._wanted.strict:
+        if self._wanted.strict and not self._child:
             await programs.require()
         return programs
 
@@ -132,14 +135,21 @@ class StandIn:
         self._tell.progress("Waiting for the agent to answer")
         await link.first(self._wanted.timeout_seconds)
         await delivery.claimed()
+        # A Job with a deadline would end, whoever relies on it.
+        assert self._keeper
+        await self._keeper.settle()
+
+    async def _await_child(self, programs: Programs, link: Link) -> None:
+        """Wait until the program that was run listens, however long it takes."""
+        if self._child:
+            await programs.await_all(f"'{self._child}'")
+            await link.ready()
 
     async def _take(
         self, stack: AsyncExitStack, interception: Interception, link: Link, delivery: Delivery
     ) -> None:
         """Lead the object's traffic to the agent, and back at the end."""
         assert self._keeper
-        # A Job with a deadline would end, whoever relies on it.
-        await self._keeper.settle()
         self._interception = interception
         stack.push_async_callback(self._withdraw, link, delivery)
         self._keeper.release()

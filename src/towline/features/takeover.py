@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from towline.cluster.interception import Interception
 from towline.cluster.job import AgentSpec
+from towline.features.child import Child
 from towline.features.ports import ServicePort
 from towline.features.reference import Reference
 from towline.kube.client import Client
@@ -16,13 +17,18 @@ from towline.kube.client import Client
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the user chose. `copy` is for a mirror: the originals answer as ever."""
+    """What the user chose.
+
+    `copy` is for a mirror: the originals answer as ever. `child` is what is to answer here, if that
+    is for the session to run.
+    """
 
     target: Reference
     exposed: tuple[str, ...]
     strict: bool
     force: bool
     copy: bool
+    child: Child
     agent: AgentSpec
     timeout_seconds: float
 
@@ -49,8 +55,11 @@ class Way(Protocol):
         Raises TowlineError, possibly in an exception group, for whatever stands in the way.
         """
 
-    async def ended(self) -> None:
-        """Wait until it cannot go on; raises TowlineError with the reason."""
+    async def ended(self) -> int:
+        """Wait until it is over, as the program that was run has ended: gives its exit code.
+
+        Raises TowlineError with the reason when it cannot go on.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,15 @@ class Session:
         self._live = False
         self._asked = False
         self._signal: signal.Signals | None = None
+        self._result = 0
 
     def live(self) -> None:
         """From now on an interrupt is this session's normal end."""
         self._live = True
+
+    def result(self, code: int) -> None:
+        """Have this exit code at the end, unless a signal decides."""
+        self._result = code
 
     def stop(self) -> None:
         """End the session in order; asked a second time, nothing more happens."""
@@ -43,8 +48,13 @@ class Session:
 
     @property
     def exit_code(self) -> int:
-        """0 for a wanted end; 128 plus the signal's number for one that was cut short."""
-        if self._signal is None or (self._live and self._signal == signal.SIGINT):
+        """0 for a wanted end; 128 plus the signal's number for one that was cut short.
+
+        One that has ended by itself may have a result.
+        """
+        if self._signal is None:
+            return self._result
+        if self._live and self._signal == signal.SIGINT:
             return 0
         return 128 + self._signal
 

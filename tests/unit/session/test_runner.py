@@ -16,6 +16,9 @@ async def main(session):
             async with asyncio.TaskGroup() as group:
                 group.create_task(fail())
         print("up", flush=True)
+        if "result" in how:
+            session.result(9)
+            return
         if "lookup" in how:
             socket.getaddrinfo = lambda *_, **__: os.read(os.pipe()[0], 1)
             await asyncio.get_running_loop().getaddrinfo("web", 80)
@@ -47,6 +50,11 @@ def test_signal_ends_in_order_with_its_exit_code(how: str, number: int, code: in
         process.send_signal(number)
         assert process.stdout.readline() == "cleaned\n"
         assert process.wait(10) == code
+
+
+def test_result_is_the_exit_code() -> None:
+    with start("live result") as process:
+        assert process.wait(10) == 9
 
 
 def test_error_in_a_task_group_comes_out_as_itself() -> None:
