@@ -72,6 +72,8 @@ class Handlers:
         if kind == "application/json-patch+json":
             # It says what it relies on with `test`, not with the version it was made from.
             changed["metadata"].pop("resourceVersion", None)
+        if request.query.get("dryRun") == "All":
+            return web.json_response(changed)
         return web.json_response(await self._store.update(key, changed))
 
     async def _create(self, request: web.Request, key: Key) -> web.Response:

@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 from towline.cluster import podstate
 from towline.cluster.job import CONTAINER, AgentSpec, manifest
 from towline.cluster.podstate import Phase
+from towline.cluster.transports import Transports
 from towline.errors import AgentError, TowlineError, leading_error
 from towline.kube.client import Client, Propagation
-from towline.kube.errors import ConnectionFailed, Forbidden, NotFound, ServerError
-from towline.kube.execforward import exec_forward
+from towline.kube.errors import ConnectionFailed, NotFound, ServerError
 from towline.kube.resources import EVENTS, JOBS, PODS
-from towline.kube.streams import port_forward
 from towline.kube.watch import EventType
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -36,7 +35,7 @@ class Agent:
         self._uid = ""
         self._asked = False  # to create the Job, which may therefore be there
         self._created = False
-        self._by_exec = False
+        self._transports = Transports(client, namespace, CONTAINER, spec.link_port)
         self._waiting_for = ""
 
     async def start(self, progress: Progress, timeout_seconds: float) -> None:
@@ -63,20 +62,9 @@ class Agent:
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         """A new transport to the running agent, shaped as `loop.create_connection` gives it.
 
-        It is a port-forward, or a command in the container for whoever may not forward ports.
+        It is as :meth:`towline.cluster.transports.Transports.connect` says.
         """
-        where = (self._client, self._namespace, self.pod)
-        if self._by_exec:
-            return await exec_forward(*where, CONTAINER, self._spec.link_port, protocol_factory)
-        try:
-            return await port_forward(*where, self._spec.link_port, protocol_factory)
-        except Forbidden as refusal:
-            try:
-                made = await exec_forward(*where, CONTAINER, self._spec.link_port, protocol_factory)
-            except Forbidden:
-                raise refusal from None
-            self._by_exec = True
-            return made
+        return await self._transports.connect(self.pod, protocol_factory)
 
     @property
     def owner_reference(self) -> dict[str, Any]:

@@ -141,6 +141,22 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
     }
 
 
+def container(spec: AgentSpec, name: str, link_port: int) -> dict[str, Any]:
+    """What an agent's container has in common wherever it runs; to `args` more may be added."""
+    return {
+        "name": name,
+        "image": spec.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": list(bundle.command()),
+        "args": [
+            f"--port={link_port}",
+            f"--grace-seconds={spec.grace_seconds}",
+            *(f"--intercept={each}" for each in spec.intercepted),
+            *([f"--undo={spec.changed.to_json()}"] if spec.changed else []),
+        ],
+    }
+
+
 def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
     return {
         "restartPolicy": "OnFailure" if spec.intercepted else "Never",
@@ -158,11 +174,7 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
         },
         "containers": [
             {
-                "name": CONTAINER,
-                "image": spec.image,
-                "imagePullPolicy": "IfNotPresent",
-                "command": list(bundle.command()),
-                "args": _arguments(spec),
+                **container(spec, CONTAINER, spec.link_port),
                 "ports": [_container_port(each.port, spec) for each in spec.intercepted],
                 # Requests and limits are there for namespaces whose quota demands them.
                 "resources": {
@@ -177,15 +189,6 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
             }
         ],
     }
-
-
-def _arguments(spec: AgentSpec) -> list[str]:
-    return [
-        f"--port={spec.link_port}",
-        f"--grace-seconds={spec.grace_seconds}",
-        *(f"--intercept={each}" for each in spec.intercepted),
-        *([f"--undo={spec.changed.to_json()}"] if spec.changed else []),
-    ]
 
 
 def _container_port(port: Port, spec: AgentSpec) -> dict[str, Any]:

@@ -49,18 +49,26 @@ def of_pod(pod: Mapping[str, Any]) -> PodState:
     status = pod.get("status", {})
     if pod["metadata"].get("deletionTimestamp") or status.get("phase") in ("Failed", "Succeeded"):
         return PodState(Phase.ENDED, error=_ended(status))
-    container = _container(status)
-    state = container.get("state", {})
-    if "running" in state:
-        return PodState(Phase.RUNNING)
-    if "terminated" in state:
-        return PodState(Phase.ENDED, error=_ended(status))
-    if "waiting" in state:
-        return _waiting(container.get("image", ""), state["waiting"])
+    started = _of_container(_container(status))
+    if started is not None:
+        return started
     unscheduled = _condition(status, "PodScheduled")
     if unscheduled.get("status") == "False":
         return PodState(Phase.WAITING, f"a node for the agent: {unscheduled.get('message', '')}")
     return PodState(Phase.WAITING, "the agent's pod to be scheduled")
+
+
+def of_ephemeral(pod: Mapping[str, Any], name: str) -> PodState:
+    """The state of the agent in an ephemeral container of somebody else's pod."""
+    status, pod_name = pod.get("status", {}), pod["metadata"]["name"]
+    if pod["metadata"].get("deletionTimestamp") or status.get("phase") in ("Failed", "Succeeded"):
+        return PodState(Phase.ENDED, error=AgentError(f"The pod {pod_name} is ending."))
+    for container in status.get("ephemeralContainerStatuses", ()):
+        if container["name"] == name and (started := _of_container(container)):
+            if started.phase is Phase.ENDED:
+                return PodState(Phase.ENDED, error=_container_ended(container, pod_name))
+            return started
+    return PodState(Phase.WAITING, f"the node to add a container to the pod {pod_name}")
 
 
 def is_cut_off(pod: Mapping[str, Any]) -> bool:
@@ -104,6 +112,18 @@ def latest(events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     )
 
 
+def _of_container(container: Mapping[str, Any]) -> PodState | None:
+    """What the status of the agent's container says; None when it says nothing."""
+    state = container.get("state", {})
+    if "running" in state:
+        return PodState(Phase.RUNNING)
+    if "terminated" in state:
+        return PodState(Phase.ENDED, error=_ended({"containerStatuses": [container]}))
+    if "waiting" in state:
+        return _waiting(container.get("image", ""), state["waiting"])
+    return None
+
+
 def _waiting(image: str, waiting: Mapping[str, Any]) -> PodState:
     reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
     if reason in _HOPELESS:
@@ -123,6 +143,14 @@ def _ended(status: Mapping[str, Any]) -> TowlineError:
         reason = f"{terminated.get('reason')}, exit code {terminated.get('exitCode')}"
     hint = _IMAGE_HINT if terminated.get("exitCode") in (127, 128) else ""
     return AgentError(f"The agent's pod has ended: {reason or 'it is being deleted'}", hint)
+
+
+def _container_ended(container: Mapping[str, Any], pod: str) -> TowlineError:
+    terminated = container["state"]["terminated"]
+    code = terminated.get("exitCode")
+    reason = terminated.get("message") or f"{terminated.get('reason')}, exit code {code}"
+    hint = _IMAGE_HINT if code in (127, 128) else ""
+    return AgentError(f"The agent in the pod {pod} has ended: {reason.strip()}", hint)
 
 
 def _container(status: Mapping[str, Any]) -> Mapping[str, Any]:

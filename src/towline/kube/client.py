@@ -136,7 +136,7 @@ class Client:
         params = [("dryRun", "All")] if dry_run else []
         return await self._json(Call("POST", path, params, json.dumps(body).encode()))
 
-    async def patch(
+    async def patch(  # noqa: PLR0913 (as many as a patch has sides)
         self,
         resource: Resource,
         name: str,
@@ -146,15 +146,16 @@ class Client:
         kind: PatchKind = PatchKind.MERGE,
         subresource: str = "",
         force: bool = False,
+        dry_run: bool = False,
     ) -> Object:
-        """Change an object.
+        """Change an object, or with `dry_run` only learn what would come of it.
 
         With `metadata.resourceVersion` in a merge patch, a change by someone else in between
         raises Conflict. `force` takes over fields that others manage; it is for APPLY only.
         """
-        params: list[tuple[str, str]] = []
+        params = [("dryRun", "All")] if dry_run else []
         if kind is PatchKind.APPLY:
-            params = [("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false")]
+            params += [("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false")]
         path = resource.path(namespace, name, subresource)
         body = json.dumps(change).encode()
         return await self._json(Call("PATCH", path, params, body, kind.value))
