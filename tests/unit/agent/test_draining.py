@@ -273,7 +273,8 @@ async def test_session_that_comes_back_keeps_its_interception(inside: Inside) ->
         await here.stays(2.5)  # it would have tried again
         assert inside.selector == {AGENT_LABEL: "job-1"}
         peer.abort()
-        assert await here.running.ended(complaint="403") == 0
+        # It has been refused, unless the session came back before the answer.
+        assert await here.running.ended(complaint=None) == 0
         assert inside.selector == SELECTOR
 
 
