@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from towline.cli import intercept
+from towline.cli.options import proxy_protocol_option
 from towline.cli.output import ways
 from towline.features.exchange import MODES
 
@@ -21,6 +22,7 @@ Examples:
 
 @click.command("exchange", cls=intercept.Command, epilog=EPILOG)
 @intercept.options(MODES, force="Take over from whoever has it.")
+@proxy_protocol_option
 def command(**chosen: Any) -> int:
     """Answer the requests for TARGET, a service, by programs of this machine.
 

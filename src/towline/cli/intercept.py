@@ -83,6 +83,7 @@ def run(chosen: dict[str, Any], ready_line: ReadyLine, *, copy: bool) -> int:
             strict=chosen["strict"],
             force=chosen["force"],
             copy=copy,
+            proxy_protocol=chosen.get("proxy_protocol", False),
             child=child,
             agent=AgentSpec(image=chosen["image"], grace_seconds=chosen["grace"]),
             timeout_seconds=chosen["timeout"],

@@ -78,6 +78,16 @@ def expose_option(*, required: bool, extra: str = "") -> Decorator:
     )
 
 
+def proxy_protocol_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Whether programs of this machine are told of their clients."""
+    return click.option(
+        "--proxy-protocol",
+        is_flag=True,
+        help="Tell programs here their client's address: each TCP connection to them begins with a "
+        "header of the PROXY protocol, version 2.",
+    )(function)
+
+
 def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Text for people or JSON for machines."""
     return click.option(

@@ -6,7 +6,13 @@ from typing import Any
 
 import click
 
-from towline.cli.options import agent_options, cluster_options, expose_option, output_option
+from towline.cli.options import (
+    agent_options,
+    cluster_options,
+    expose_option,
+    output_option,
+    proxy_protocol_option,
+)
 from towline.cli.output import narrator, ways
 from towline.cluster.job import AgentSpec
 from towline.features import expose
@@ -28,6 +34,7 @@ Examples:
 @cluster_options
 @expose_option(required=True)
 @click.option("--external", is_flag=True, help="Reachable from outside, by a LoadBalancer.")
+@proxy_protocol_option
 @agent_options
 @output_option
 def command(
@@ -37,6 +44,7 @@ def command(
     namespace: str | None,
     exposed: tuple[str, ...],
     external: bool,
+    proxy_protocol: bool,
     image: str,
     grace: int,
     timeout: float,
@@ -53,6 +61,7 @@ def command(
             name,
             expose.parse(exposed),
             external,
+            proxy_protocol,
             AgentSpec(image=image, grace_seconds=grace),
             timeout,
         )

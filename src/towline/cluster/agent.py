@@ -25,10 +25,11 @@ EXPLAIN_SECONDS = 2.0
 
 
 class Agent:
-    """A Job of ours and its one pod. `pod` is its name once it runs."""
+    """A Job of ours and its one pod. `pod` is its name once it runs, `addresses` are its own."""
 
     def __init__(self, client: Client, namespace: str, spec: AgentSpec) -> None:
         self.pod = ""
+        self.addresses: list[str] = []
         self._client = client
         self._namespace = namespace
         self._spec = spec
@@ -169,6 +170,7 @@ class Agent:
                 if state.phase is Phase.ENDED and self._spec.intercepted:
                     continue  # the Job makes another
                 self.pod = event.object["metadata"]["name"]
+                self.addresses = podstate.addresses(event.object)
                 if state.error is not None:
                     raise state.error
                 if state.phase is Phase.RUNNING:

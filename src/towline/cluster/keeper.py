@@ -82,6 +82,11 @@ class AgentKeeper:
         return self._agent.pod
 
     @property
+    def addresses(self) -> list[str]:
+        """The addresses of that pod."""
+        return self._agent.addresses
+
+    @property
     def owner_reference(self) -> dict[str, Any]:
         """The agent's Job, for the metadata of whatever is to go with it."""
         return self._agent.owner_reference

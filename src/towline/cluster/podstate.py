@@ -71,6 +71,11 @@ def of_ephemeral(pod: Mapping[str, Any], name: str) -> PodState:
     return PodState(Phase.WAITING, f"the node to add a container to the pod {pod_name}")
 
 
+def addresses(pod: Mapping[str, Any]) -> list[str]:
+    """The addresses that a pod has by now, at most one of a family."""
+    return [each["ip"] for each in pod.get("status", {}).get("podIPs", ())]
+
+
 def is_cut_off(pod: Mapping[str, Any]) -> bool:
     """Whether the cluster has lost touch with the node of a pod whose container runs.
 

@@ -14,6 +14,11 @@ from towline.kube.resources import SERVICES, Object
 from towline.wire.target import Port
 
 
+def addresses(service: Mapping[str, Any]) -> list[str]:
+    """Its own addresses in the cluster, at most one of a family; a headless one has none."""
+    return [each for each in service["spec"].get("clusterIPs", ()) if each != "None"]
+
+
 def twin(service: Mapping[str, Any], selector: Mapping[str, str], name: str) -> Object:
     """A Service of another name that leads where one did, by its original selector.
 

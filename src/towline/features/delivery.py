@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import cast
 
 from towline.errors import AgentError
 from towline.features import expose
@@ -15,13 +16,16 @@ from towline.relay.stream import Stream
 from towline.wire.frames import Buffer, Kind, Reason
 from towline.wire.target import Claim, Incoming, Port, Protocol, Target
 
+Preface = Callable[[Incoming], bytes]
+"""What a program is told of a TCP connection, before what that says."""
+
 
 class Delivery:
     """Claims ports of an agent, and joins what comes there to `destinations`, by port.
 
     Hand :meth:`claim` and :meth:`opened` to the link. Its tasks run in `group`. With `copy`, it
-    gets what clients say to others, and what the programs here answer is dropped. `on_unserved`
-    is called with a port when nothing listens at its destination.
+    gets what clients say to others, and what the programs here answer is dropped. `on_unserved` is
+    called with a port when nothing listens at its destination.
     """
 
     def __init__(
@@ -30,11 +34,13 @@ class Delivery:
         group: asyncio.TaskGroup,
         *,
         copy: bool = False,
+        preface: Preface | None = None,
         on_unserved: Callable[[Port], None] = lambda _: None,
     ) -> None:
         self._destinations = destinations
         self._group = group
         self._copy = copy
+        self._preface = preface
         self._on_unserved = on_unserved
         self._claims: set[Stream] = set()
         self._under_way: set[Stream] = set()
@@ -78,8 +84,10 @@ class Delivery:
         if kind is not Kind.INCOMING:
             return
         try:
-            port = Incoming.decode(target).port
+            incoming = Incoming.decode(target)
+            port = incoming.port
             destination = self._destinations[port]
+            preface = self._preface(incoming) if self._preface else b""
         except (ValueError, KeyError):
             stream.reset(Reason.UNSUPPORTED)
             return
@@ -89,9 +97,9 @@ class Delivery:
             )
             self._group.create_task(flow.run(), name="deliver")
         else:
-            self._join(stream, port)
+            self._join(stream, port, preface)
 
-    def _join(self, stream: Stream, port: Port) -> None:
+    def _join(self, stream: Stream, port: Port, preface: bytes) -> None:
         """Join a connection to a new one to its program."""
 
         def closed(_: Reason | None) -> None:
@@ -101,7 +109,8 @@ class Delivery:
             if not self._under_way:
                 self._finished.set()
 
-        splice = (_CopySplice if self._copy else Splice)(stream, on_closed=closed)
+        kind = _CopySplice if self._copy else _PrefacedSplice
+        splice = kind(stream, preface, closed)
         self._under_way.add(stream)
         delivering = self._group.create_task(self._deliver(splice, port), name="deliver")
 
@@ -114,7 +123,22 @@ class Delivery:
                 self._on_unserved(port)
 
 
-class _CopySplice(Splice):
+class _PrefacedSplice(Splice):
+    """Joins a program to a stream, and tells it something before what that says."""
+
+    def __init__(
+        self, stream: Stream, preface: bytes, on_closed: Callable[[Reason | None], None]
+    ) -> None:
+        super().__init__(stream, on_closed=on_closed)
+        self._preface = preface
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with that."""
+        cast("asyncio.Transport", transport).write(self._preface)
+        super().connection_made(transport)
+
+
+class _CopySplice(_PrefacedSplice):
     """Joins a program to a copy: nobody is there for its answers, but its end is waited for."""
 
     def data_received(self, data: bytes) -> None:

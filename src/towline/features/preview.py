@@ -13,6 +13,7 @@ from towline.cluster import service
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
 from towline.errors import AgentError
+from towline.features import proxyprotocol
 from towline.features.delivery import Delivery
 from towline.features.expose import Exposed
 from towline.features.programs import Programs
@@ -20,7 +21,7 @@ from towline.features.state import Narrator, SessionState
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
-from towline.wire.target import Protocol
+from towline.wire.target import Port, Protocol, Target
 
 _UNSERVED = {Protocol.TCP: "connections are reset", Protocol.UDP: "datagrams are lost"}
 
@@ -32,6 +33,7 @@ class PreviewOptions:
     name: str
     exposed: tuple[Exposed, ...]
     external: bool
+    proxy_protocol: bool
     agent: AgentSpec
     timeout_seconds: float
 
@@ -57,7 +59,7 @@ class Preview:
         return {
             **self._state.status(),
             "service": self._options.name,
-            "addresses": self._service.get("spec", {}).get("clusterIPs", []),
+            "addresses": self._addresses,
             "exposed": [each.status() for each in self._options.exposed],
             "agent": self._keeper.pod if self._keeper else "",
         }
@@ -108,7 +110,13 @@ class Preview:
     ) -> None:
         """Link to the agent, and have all that comes to its ports brought here."""
         programs = {each.remote: each.local for each in self._options.exposed}
-        delivery = Delivery(programs, group, on_unserved=self._programs.refused)
+        preface = proxyprotocol.prefaces(self._servers)
+        delivery = Delivery(
+            programs,
+            group,
+            preface=preface if self._options.proxy_protocol else None,
+            on_unserved=self._programs.refused,
+        )
         link = await stack.enter_async_context(
             Link(
                 keeper.connect, self._state, on_transport=delivery.claim, on_opened=delivery.opened
@@ -117,6 +125,14 @@ class Preview:
         self._tell.progress("Waiting for the agent to answer")
         await link.first(self._options.timeout_seconds)
         await delivery.claimed()
+
+    def _servers(self, port: Port) -> list[Target]:
+        """What clients of a port connect to."""
+        return [Target(address, port.number) for address in self._addresses]
+
+    @property
+    def _addresses(self) -> list[str]:
+        return service.addresses(self._service) if self._service else []
 
     def _doubt(self) -> None:
         if self._keeper:

@@ -53,6 +53,7 @@ async def prepare(client: Client, namespace: str, wanted: Wanted) -> Takeover:
         served,
         _spec(agent, found, served, record, may_undo=may_undo),
         _notes(found, may_undo=may_undo),
+        service.addresses(found),
     )
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NoReturn
 
 from towline.cluster.interception import Interception
 from towline.cluster.keeper import AgentKeeper
 from towline.errors import AgentError, SessionError
-from towline.features import ports
-from towline.features.delivery import Delivery
+from towline.features import ports, proxyprotocol
+from towline.features.delivery import Delivery, Preface
 from towline.features.expose import Exposed
 from towline.features.first import first
 from towline.features.programs import Programs
@@ -77,6 +77,7 @@ class StandIn:
                 _by_listen(chosen),
                 group,
                 copy=self._wanted.copy,
+                preface=self._preface(chosen, takeover),
                 on_unserved=programs.refused,
             )
             link = await stack.enter_async_context(self._new_link(keeper, delivery))
@@ -124,6 +125,19 @@ class StandIn:
             self._tell.progress,
             self._wanted.timeout_seconds,
         )
+
+    def _preface(self, chosen: Iterable[ports.ServicePort], takeover: Takeover) -> Preface | None:
+        """What programs here are told of their clients; the agent's pod may come to be another."""
+        if not self._wanted.proxy_protocol:
+            return None
+
+        def servers(listen: Port) -> Iterator[Target]:
+            assert self._keeper
+            number = next(each.port.number for each in chosen if each.listen == listen)
+            yield from (Target(address, number) for address in takeover.addresses)
+            yield from (Target(address, listen.number) for address in self._keeper.addresses)
+
+        return proxyprotocol.prefaces(servers)
 
     def _new_link(self, keeper: AgentKeeper, delivery: Delivery) -> Link:
         return Link(

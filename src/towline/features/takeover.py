@@ -19,7 +19,8 @@ from towline.kube.client import Client
 class Wanted:
     """What the user chose.
 
-    `copy` is for a mirror: the originals answer as ever. `child` is what is to answer here, if that
+    `copy` is for a mirror: the originals answer as ever. With `proxy_protocol`, programs are told
+    who their clients are. `child` is what is to answer here, if that
     is for the session to run.
     """
 
@@ -28,6 +29,7 @@ class Wanted:
     strict: bool
     force: bool
     copy: bool
+    proxy_protocol: bool
     child: Child
     agent: AgentSpec
     timeout_seconds: float
@@ -66,13 +68,15 @@ class Way(Protocol):
 class Takeover:
     """What is to be done to one object, found out without changing anything.
 
-    `notes` are what the user should know of it: what will be otherwise than usual.
+    `notes` are what the user should know of it: what will be otherwise than usual. `addresses` are
+    those by which clients know the object, if it has any.
     """
 
     interception: Interception
     ports: Sequence[ServicePort]
     spec: AgentSpec
     notes: Sequence[str]
+    addresses: Sequence[str] = ()
 
 
 Prepare = Callable[[Client, str, Wanted], Awaitable[Takeover]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from towline.agent.intercept import Intercepted
 from towline.agent.server import Agent
-from towline.features.delivery import Delivery
+from towline.features.delivery import Delivery, Preface
 from towline.relay.peer import Peer
 from towline.wire.mux import Mux
 from towline.wire.target import Port, Target
@@ -67,11 +67,13 @@ class Ground:
     group: asyncio.TaskGroup
 
     async def session(
-        self, port: int | None = None, *, copy: bool = False
+        self, port: int | None = None, *, copy: bool = False, preface: Preface | None = None
     ) -> tuple[Peer, Delivery]:
         """A session that claims the port, or another, or wants copies of what is said there."""
         program = Target("127.0.0.1", self.program.port)
-        delivery = Delivery({Port(port or self.port): program}, self.group, copy=copy)
+        delivery = Delivery(
+            {Port(port or self.port): program}, self.group, copy=copy, preface=preface
+        )
         _, peer = await asyncio.get_running_loop().create_connection(
             lambda: Peer(Mux(client=True), on_opened=delivery.opened), "127.0.0.1", self.link
         )

@@ -15,7 +15,7 @@ from towline.agent.tcp import KEPT_BYTES
 from towline.errors import AgentError
 from towline.features import expose
 from towline.relay.peer import Peer
-from towline.wire.target import Port, Protocol, Target
+from towline.wire.target import Incoming, Port, Protocol, Target
 
 
 async def test_unclaimed_connections_pass_by_to_the_original() -> None:
@@ -29,6 +29,23 @@ async def test_claimed_connections_come_to_the_program() -> None:
         await delivery.claimed()
         assert await here.ask() == b"program:HELLO"
         assert here.original.clients == 0
+
+
+@pytest.mark.parametrize("size", [0, 5, KEPT_BYTES * 8])
+async def test_program_is_told_something_before_what_the_client_says(size: int) -> None:
+    async with ground() as here, asyncio.timeout(SECONDS):
+        clients = []
+
+        def preface(incoming: Incoming) -> bytes:
+            clients.append(incoming)
+            return b"from afar:"
+
+        _, delivery = await here.session(preface=preface)
+        await delivery.claimed()
+        assert await here.ask(b"x" * size) == b"program:FROM AFAR:" + b"X" * size
+        assert await here.program.ended.get() == b"from afar:" + b"x" * size
+        assert [each.port.number for each in clients] == [here.port]
+        assert clients[0].client.host == "127.0.0.1"
 
 
 @pytest.mark.parametrize("end", [Peer.close, Peer.abort])
