@@ -15,6 +15,7 @@ from towline.agent.apiserver import ApiServer
 from towline.agent.dial import Dial
 from towline.agent.intercept import Intercepted, Interception, Redirecting
 from towline.agent.resolve import resolve
+from towline.agent.telling import BACK, GONE, tell
 from towline.agent.undoing import Changed, undo_until_done
 from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
 from towline.relay.request import Message
@@ -131,6 +132,8 @@ class Agent:
         self._alone.cancel()
         if self._undoing is not None:
             self._undoing.cancel()
+            self._undoing = None
+            tell(BACK)
         return peer
 
     def end(self, code: int = 0) -> None:
@@ -181,6 +184,7 @@ class Agent:
         if self._changed is None:
             self.end()
         elif not self._over.done():
+            tell(GONE)
             self._undoing = self._run(self._undo(self._changed))
 
     async def _undo(self, changed: Changed) -> None:

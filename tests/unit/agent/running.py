@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from towline.agent.telling import BACK, GONE
 from towline.relay.peer import Peer
 from towline.wire.frames import Buffer, Kind, Reason
 from towline.wire.mux import Mux
@@ -20,11 +21,12 @@ _RUN = "import runpy; runpy.run_module('towline.agent', run_name='__main__', alt
 
 
 class Running:
-    """An agent and the port that it listens on."""
+    """An agent and the port that it listens on; `log` is what it has told once it has ended."""
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self.process = process
         self.port = port
+        self.log = ""
 
     async def connect(self) -> Peer:
         """A transport to it that has said hello, as soon as it listens."""
@@ -45,10 +47,12 @@ class Running:
     async def ended(self, complaint: str | None = "") -> int:
         """Its exit code, when it has ended; it has nothing else to complain of (None: whatever)."""
         async with asyncio.timeout(SECONDS):
-            _, complaints = await self.process.communicate()
+            _, said = await self.process.communicate()
+        self.log = said.decode()
+        complaints = [line for line in self.log.splitlines() if line not in (GONE, BACK)]
         if complaint is not None:
-            assert complaint in complaints.decode()
-            assert complaint or complaints == b""
+            assert complaint in "\n".join(complaints)
+            assert complaint or complaints == []
         code = self.process.returncode
         assert code is not None
         return code
