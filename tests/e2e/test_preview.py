@@ -6,9 +6,8 @@ import json
 import signal
 
 import pytest
-import yaml
 
-from lab.layout import CHECKOUT
+from tests import documented
 from tests.e2e import objects
 from tests.e2e.answering import answers, ask, ask_udp, program, udp_program
 from tests.e2e.cutting import AFTER, BEFORE, Write, cut_at_each_write, cutting
@@ -16,10 +15,7 @@ from tests.e2e.outage import SILENCE, outage
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
 from tests.e2e.waiting import until
 
-RIGHTS = (CHECKOUT / "docs" / "rights.md").read_text()
-ROLE, SERVICES = [
-    yaml.safe_load(part.partition("```")[0]) for part in RIGHTS.split("```yaml\n")[1:]
-]
+RULES, SERVICES = documented.rules("connect"), documented.rules("preview")
 
 ACCESS_ERROR = 5
 SESSION_ERROR = 8
@@ -246,7 +242,7 @@ def test_works_in_a_restricted_namespace(lab, laptop):
 
 @pytest.fixture(scope="module")
 def users(lab):
-    rights = {"previews-only": [*ROLE["rules"], *SERVICES], "no-services": ROLE["rules"]}
+    rights = {"previews-only": [*RULES, *SERVICES], "no-services": RULES}
     with (
         objects.user(lab, "previews-only", rights["previews-only"], namespace="team-a"),
         objects.user(lab, "no-services", rights["no-services"], namespace="team-a"),

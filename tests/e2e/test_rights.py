@@ -9,28 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
-from lab.layout import CHECKOUT
 from lab.users import CONNECT_RULES, NAMESPACE_ONLY
+from tests import documented
 from tests.e2e import objects
 from tests.e2e.laptop import NOBODY
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
 
-RIGHTS = (CHECKOUT / "docs" / "rights.md").read_text()
-ROLE = yaml.safe_load(RIGHTS.partition("```yaml\n")[2].partition("```")[0])
-(SUDOERS_LINE,) = re.findall(r"(?m)^alice ALL=.*", RIGHTS)
+RULES = documented.rules("connect")
+(SUDOERS_LINE,) = re.findall(r"(?m)^alice ALL=.*", documented.RIGHTS)
 EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]}
 EXEC_RULES = [
     {**rule, "resources": ["pods/exec"]} if "pods/portforward" in rule["resources"] else rule
-    for rule in ROLE["rules"]
+    for rule in RULES
 ]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def users(lab):
     with (
-        objects.user(lab, "just-enough", ROLE["rules"], namespace="team-a"),
+        objects.user(lab, "just-enough", RULES, namespace="team-a"),
         objects.user(lab, "exec-instead", EXEC_RULES, namespace="team-a"),
     ):
         yield
@@ -48,7 +46,7 @@ def who_answers(laptop, url, *options):
 
 
 def test_user_of_the_lab_may_do_what_is_documented_and_no_more():
-    assert list(CONNECT_RULES) == [*ROLE["rules"], EVENTS]
+    assert list(CONNECT_RULES) == [*RULES, EVENTS]
 
 
 @pytest.mark.parametrize("name", [NAMESPACE_ONLY, "just-enough", "exec-instead"])
