@@ -19,6 +19,9 @@ COMMANDS = {
     "preview": ("preview", "Give a program of this machine a service of its own in the cluster."),
     "status": ("status", "Show the running sessions of this machine."),
     "disconnect": ("disconnect", "End a running session."),
+    "list": ("listing", "Show who has what in the cluster."),
+    "recover": ("recover", "Put right what a broken session has left on a service."),
+    "clean": ("clean", "Remove what broken sessions have left; there should be nothing."),
     "check": ("check", "Tell beforehand what would not work here, and what to do about it."),
 }
 

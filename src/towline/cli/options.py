@@ -88,6 +88,13 @@ def proxy_protocol_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def all_namespaces_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """All namespaces instead of one."""
+    return click.option(
+        "-A", "--all-namespaces", is_flag=True, help="Look in all namespaces, whatever -n says."
+    )(function)
+
+
 def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Text for people or JSON for machines."""
     return click.option(

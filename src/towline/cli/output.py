@@ -8,12 +8,15 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from towline.errors import TowlineError
+
+if TYPE_CHECKING:
+    from towline.kube.access import Right
 
 # EX_SOFTWARE of sysexits.h.
 INTERNAL_ERROR = 70
@@ -53,6 +56,31 @@ def print_json(data: Any) -> None:
     with contextlib.suppress(OSError):
         sys.stdout.write(json.dumps(data) + "\n")
         sys.stdout.flush()
+
+
+def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows in columns under their heads."""
+    lines = [head, *([each or "-" for each in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+def tell_missing(rights: Iterable[Right]) -> None:
+    """Say on stderr of what is shown what is left out, for want of rights."""
+    for right in rights:
+        click.echo(f"note:  You may not {right}: what there is of them is left out.", err=True)
+
+
+@contextlib.contextmanager
+def progressing(output: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr what is waited for, for `--output text`, until this ends."""
+    text = TextNarrator()
+    try:
+        yield text.progress if output == "text" else lambda _: None
+    finally:
+        text.close()
 
 
 def ways(exposed: Iterable[Mapping[str, Any]], prefix: str = "") -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from towline.cli.options import output_option
-from towline.cli.output import print_json
+from towline.cli.output import print_json, ways
 from towline.session import control
 
 
@@ -38,5 +38,6 @@ def _what(session: dict[str, Any]) -> str:
     """What it makes reachable."""
     if "ranges" in session:
         return ", ".join(map(str, session["ranges"])) or "no ranges yet"
-    ways = [f"{each['remote']} → {each['local']}" for each in session.get("exposed", ())]
-    return f"{session.get('service') or session.get('target', '')}: {', '.join(ways)}"
+    return (
+        f"{session.get('service') or session.get('target', '')}: {ways(session.get('exposed', ()))}"
+    )

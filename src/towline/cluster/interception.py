@@ -49,6 +49,22 @@ def selector(service: Object) -> dict[str, str]:
     return dict(service["spec"].get("selector") or {})
 
 
+async def put_back(client: Client, resource: Resource, thing: Object, record: Record) -> bool:
+    """Undo what of an object, as it was read, is still the record's; whether that was anything.
+
+    Raises Conflict when it is not any more as it was read, ApiError.
+    """
+    name, namespace = thing["metadata"]["name"], thing["metadata"]["namespace"]
+    change = undo(thing, record)
+    if change is not None:
+        thing = await client.patch(resource, name, change, namespace=namespace)
+    if disowning := disown(thing):
+        # All is put right already: should this fail, only a note of who did it stays.
+        with contextlib.suppress(ApiError):
+            await client.patch(resource, name, disowning, namespace=namespace)
+    return change is not None
+
+
 def held_by(what: str, record: Record) -> SessionError:
     """The refusal of a second session, with what is known of the first."""
     return SessionError(
@@ -162,21 +178,13 @@ class Interception:
         return {**_gist(self._seen), **{k: _without_nulls(v) for k, v in changed.items()}}
 
     async def _undo(self) -> None:
-        thing = await self._read()
-        if change := undo(thing, self._record):
-            thing = await self._patch(change)
-        if disowning := disown(thing):
-            # All is put right already: should this fail, only a note of who did it stays.
-            with contextlib.suppress(ApiError):
-                await self._patch(disowning)
+        await put_back(self._client, self._resource, await self._read(), self._record)
 
     async def _read(self) -> Object:
         return await self._client.get(self._resource, self._name, namespace=self._namespace)
 
-    async def _patch(self, change: Object) -> Object:
-        return await self._client.patch(
-            self._resource, self._name, change, namespace=self._namespace
-        )
+    async def _patch(self, change: Object) -> None:
+        await self._client.patch(self._resource, self._name, change, namespace=self._namespace)
 
     def _not_undone(self, error: Exception) -> SessionError:
         return SessionError(

@@ -23,6 +23,8 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 ROLE = "towline/role"
 OWNER = "towline/owner"
 SINCE = "towline/since"
+#: What the names of Jobs, and of what belongs to them, begin with.
+PREFIX = "towline-"
 SELECTOR = f"{MANAGED_BY}=towline"
 
 AGENT_PORT = 7070
@@ -36,6 +38,7 @@ LEASE_MARGIN_SECONDS = 15
 
 # How often a Job on which other things rely replaces its pod: whenever that is lost.
 RESTARTS = 1000
+_UNDO = "--undo="
 # An ordinary user may listen on ports below 1024, too.
 _ANY_PORT = {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
 
@@ -56,7 +59,7 @@ def owner_name() -> str:
 
 def new_name(owner: str) -> str:
     """A name for a Job, and what belongs to it, that nothing else has."""
-    return f"towline-{_label_part(owner)}-{secrets.token_hex(4)}"
+    return f"{PREFIX}{_label_part(owner)}-{secrets.token_hex(4)}"
 
 
 def now() -> str:
@@ -152,7 +155,7 @@ def container(spec: AgentSpec, name: str, link_port: int) -> dict[str, Any]:
             f"--port={link_port}",
             f"--grace-seconds={spec.grace_seconds}",
             *(f"--intercept={each}" for each in spec.intercepted),
-            *([f"--undo={spec.changed.to_json()}"] if spec.changed else []),
+            *([f"{_UNDO}{spec.changed.to_json()}"] if spec.changed else []),
         ],
     }
 
@@ -194,6 +197,21 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
 def _container_port(port: Port, spec: AgentSpec) -> dict[str, Any]:
     named = {"name": spec.port_names[port]} if port in spec.port_names else {}
     return {"containerPort": port.number, "protocol": port.protocol.name, **named}
+
+
+def changed_by(job: Object) -> Changed | None:
+    """What the agent of a Job is told to undo, as its arguments have it; None for nothing."""
+    try:
+        arguments = job["spec"]["template"]["spec"]["containers"][0]["args"]
+        told = [each[len(_UNDO) :] for each in arguments if each.startswith(_UNDO)]
+        return Changed.parse(told[0]) if told else None
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None  # it is not as this version makes them
+
+
+def is_ours(thing: Object) -> bool:
+    """Whether a session has made an object."""
+    return (thing["metadata"].get("labels") or {}).get(MANAGED_BY) == "towline"
 
 
 def _label_part(text: str) -> str:

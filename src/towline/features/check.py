@@ -8,16 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from towline.cluster import ranges
-from towline.cluster.job import SELECTOR
 from towline.dns.resolvconf import ResolvConfFile
 from towline.features import findings
 from towline.features.findings import Finding, Verdict, some
+from towline.features.listing import Entry, listing
 from towline.features.rights import agent_rights, link_rights
 from towline.kube.access import Right, missing_rights
 from towline.kube.client import Client
 from towline.kube.config import Access
-from towline.kube.errors import ApiError, Forbidden
-from towline.kube.resources import JOBS
+from towline.kube.errors import ApiError
 from towline.redirect import conflicts, probes
 
 
@@ -45,7 +44,7 @@ async def check(access: Access) -> AsyncIterator[Finding]:
         async for finding in _rights(client, access.namespace):
             yield finding
         yield await _routes(client)
-        yield await _leftovers(client, access.namespace)
+        yield await _agents(client, access.namespace)
 
 
 def _version(answer: bytes) -> str:
@@ -104,13 +103,16 @@ async def _routes(client: Client) -> Finding:
     return findings.of_routes(found, conflicts.find(found, conflicts.read_routes()))
 
 
-async def _leftovers(client: Client, namespace: str) -> Finding:
-    """What agents there are; those of ended sessions remove themselves."""
-    try:
-        jobs = await client.list(JOBS, namespace=namespace, labels=SELECTOR)
-    except Forbidden:
-        return Finding("agents", Verdict.OK, f"the Jobs of {namespace} may not be listed")
-    names = [job["metadata"]["name"] for job in jobs.items]
-    if not names:
-        return Finding("agents", Verdict.OK, f"no agent runs in {namespace}")
-    return Finding("agents", Verdict.OK, f"running in {namespace}: {some(names)}")
+async def _agents(client: Client, namespace: str) -> Finding:
+    """Who has what there."""
+    found = await listing(client, namespace)
+    if not found.entries:
+        unseen = f", as far as you see: you may not {found.missing[0]}" if found.missing else ""
+        return Finding("agents", Verdict.OK, f"no agent runs in {namespace}{unseen}")
+    return Finding("agents", Verdict.OK, f"in {namespace}: {some(map(_what, found.entries))}")
+
+
+def _what(entry: Entry) -> str:
+    about = f" of {entry.target}" if entry.target else ""
+    whose = f" by {entry.owner}, since {entry.since}" if entry.owner else ""
+    return f"{entry.command}{about}{whose} ({entry.state})"

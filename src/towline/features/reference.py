@@ -12,6 +12,7 @@ from towline.kube.resources import (
     SERVICES,
     STATEFUL_SETS,
     Resource,
+    action,
 )
 
 _KINDS = {
@@ -33,6 +34,15 @@ class Reference:
     def __str__(self) -> str:
         kind = next(short for short, (resource, _) in _KINDS.items() if resource == self.resource)
         return f"{kind}/{self.name}"
+
+    @classmethod
+    def at(cls, path: str) -> Reference | None:
+        """The object at a path of the API; None for one of no such kind."""
+        found = action("GET", path)
+        for resource, _ in _KINDS.values():
+            if found.name and (resource.group, resource.plural) == (found.group, found.resource):
+                return cls(resource, found.name)
+        return None
 
     @classmethod
     def parse(cls, text: str) -> Reference:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from towline.errors import AccessError
 from towline.kube.access import Right, missing_rights
@@ -40,6 +40,15 @@ async def require(client: Client, namespace: str, rights: Iterable[Right]) -> No
     missing = await missing_rights(client, [*rights, *forward, *instead])
     if not (set(forward) & set(missing) and set(instead) & set(missing)):
         missing = [right for right in missing if right not in (*forward, *instead)]
+    _refuse(missing)
+
+
+async def require_all(client: Client, rights: Iterable[Right]) -> None:
+    """Raise AccessError, naming it, for the first right that is missing; without a link."""
+    _refuse(await missing_rights(client, rights))
+
+
+def _refuse(missing: Sequence[Right]) -> None:
     if missing:
         raise AccessError(
             f"You may not {missing[0]}.",

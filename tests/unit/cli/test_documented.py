@@ -30,7 +30,7 @@ def options(command: click.Command | None) -> list[click.Option]:
 def table_of_options(name: str) -> set[str]:
     """The names in the first column of the section's tables."""
     cells = re.findall(r"(?m)^\| (`-[^|]*)", section(name))
-    return {word for cell in cells for word in re.findall(r"`(-[a-z-]+)", cell)}
+    return {word for cell in cells for word in re.findall(r"`(-[a-zA-Z-]+)", cell)}
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -45,7 +45,7 @@ def test_every_option_is_documented_and_no_other(name: str) -> None:
 def test_options_of_the_program_itself_are_documented() -> None:
     preamble = DOCUMENT.partition("\n## ")[0]
     names = {"-h", "--help", *(word for option in options(cli.main) for word in option.opts)}
-    assert names <= set(re.findall(r"`(-[a-z-]+)`", preamble))
+    assert names <= set(re.findall(r"`(-[a-zA-Z-]+)`", preamble))
 
 
 def test_exit_codes_are_documented() -> None:

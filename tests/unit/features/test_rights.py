@@ -1,20 +1,43 @@
-"""docs/rights.md names exactly the rights that `tow check` looks for."""
+"""docs/rights.md names exactly the rights that the program looks for."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import yaml
+from collections.abc import Iterable
+from dataclasses import replace
 
+import pytest
+
+from tests.documented import rules
+from towline.features import clean, recover
+from towline.features.reference import Reference
 from towline.features.rights import agent_rights, link_rights
+from towline.features.survey import CHANGED, list_right
 from towline.kube.access import Right
+from towline.kube.resources import JOBS, PODS
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "rights.md").read_text()
+
+def documented(command: str) -> set[Right]:
+    found = set()
+    for rule in rules(command):
+        (group,) = rule["apiGroups"]
+        for resource in rule["resources"]:
+            name, _, part = resource.partition("/")
+            found |= {Right(verb, group, name, part, namespace="dev") for verb in rule["verbs"]}
+    return found
 
 
-def test_documented_role_is_what_is_checked() -> None:
-    role = yaml.safe_load(DOCUMENT.partition("```yaml\n")[2].partition("```")[0])
-    documented = set()
-    for rule in role["rules"]:
-        (group,), (resource,) = rule["apiGroups"], rule["resources"]
-        name, _, part = resource.partition("/")
-        documented |= {Right(verb, group, name, part, namespace="dev") for verb in rule["verbs"]}
-    assert documented == {*agent_rights("dev"), *link_rights("dev", "portforward")}
+def of_any_name(rights: Iterable[Right]) -> set[Right]:
+    return {replace(right, name="") for right in rights}
+
+
+@pytest.mark.parametrize(
+    ("command", "rights"),
+    [
+        ("connect", [*agent_rights("dev"), *link_rights("dev", "portforward")]),
+        ("recover", recover.rights("dev", Reference.parse("svc/web"))),
+        ("clean", clean.rights("dev", dry_run=False)),
+        ("list", [list_right(each, "dev") for each in (*CHANGED, JOBS, PODS)]),
+    ],
+)
+def test_documented_rights_are_what_is_looked_for(command: str, rights: list[Right]) -> None:
+    assert documented(command) == of_any_name(rights)

@@ -1,0 +1,49 @@
+"""`tow list`: who has what in the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import click
+
+from towline.cli.options import all_namespaces_option, cluster_options, output_option
+from towline.cli.output import print_json, tell_missing, write_table
+from towline.features.listing import Listing, listing
+from towline.kube.client import Client
+from towline.kube.config import Access, load_access
+
+HEAD = ("NAMESPACE", "TARGET", "COMMAND", "MODE", "OWNER", "SINCE", "AGENT", "STATE")
+
+
+@click.command("list")
+@cluster_options
+@all_namespaces_option
+@output_option
+def command(
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    all_namespaces: bool,
+    output: str,
+) -> None:
+    """Show who has what in a namespace: the exchanges, mirrors, previews and agents of everybody.
+
+    Whose it is and since when, and how its agent is. `tow status` shows the sessions of this
+    machine.
+    """
+    access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+    found = asyncio.run(_list(access, None if all_namespaces else access.namespace))
+    if output == "json":
+        print_json([dataclasses.asdict(entry) for entry in found.entries])
+    elif found.entries:
+        write_table(HEAD, [dataclasses.astuple(entry) for entry in found.entries])
+    else:
+        where = "the cluster" if all_namespaces else access.namespace
+        click.echo(f"Nobody has anything in {where}.")
+    tell_missing(found.missing)
+
+
+async def _list(access: Access, namespace: str | None) -> Listing:
+    async with Client(access) as client:
+        return await listing(client, namespace)

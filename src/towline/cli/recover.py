@@ -1,0 +1,48 @@
+"""`tow recover`: puts right what a broken session has left on an object."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import click
+
+from towline.cli.options import cluster_options, output_option
+from towline.cli.output import print_json, progressing
+from towline.features.recover import Recovered, recover
+from towline.features.reference import Reference
+from towline.kube.client import Client
+from towline.kube.config import Access, load_access
+
+EPILOG = """\b
+Examples:
+  tow recover web               the service web has its own pods again
+  tow recover deploy/web        the deployment has its replicas again
+"""
+
+
+@click.command("recover", epilog=EPILOG)
+@click.argument("target")
+@cluster_options
+@output_option
+def command(
+    target: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str
+) -> None:
+    """Put TARGET right after anybody's broken exchange or mirror of it, and remove the agent.
+
+    What was there before is on the object itself. A session that has it and is not broken sees
+    that and ends. Changes nothing when there is nothing to recover.
+    """
+    wanted = Reference.parse(target)
+    access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+    done = asyncio.run(_recover(access, wanted, output))
+    if output == "json":
+        print_json(dataclasses.asdict(done))
+    else:
+        click.echo(done.message)
+
+
+async def _recover(access: Access, target: Reference, output: str) -> Recovered:
+    with progressing(output) as progress:
+        async with Client(access) as client:
+            return await recover(client, access.namespace, target, progress)
