@@ -78,7 +78,7 @@ class StandIn:
                 group,
                 copy=self._wanted.copy,
                 preface=self._preface(chosen, takeover),
-                on_unserved=programs.refused,
+                on_unserved=lambda listen: _refused(programs, chosen, listen),
             )
             link = await stack.enter_async_context(self._new_link(keeper, delivery))
             await self._child.outlive(self._prove(link, delivery))
@@ -184,6 +184,13 @@ class StandIn:
     def _doubt(self) -> None:
         if self._keeper:
             self._keeper.doubt()
+
+
+def _refused(programs: Programs, chosen: Iterable[ports.ServicePort], listen: Port) -> None:
+    """Tell, for each port of the object that comes to `listen`, that nothing answers."""
+    for each in chosen:
+        if each.listen == listen:
+            programs.refused(each.port)
 
 
 def _by_listen(chosen: dict[ports.ServicePort, Target]) -> dict[Port, Target]:
