@@ -66,11 +66,13 @@ class EphemeralAgent:
         self._transports: Transports | None = None
         self._dismissed: set[str] = set()
 
-    async def check(self) -> None:
+    async def check(self, *, force: bool) -> None:
         """Learn whether the cluster would let it start, without changing anything.
 
-        Raises as :meth:`start` does.
+        Raises as :meth:`start` does; with `force`, others' agents are as if dismissed.
         """
+        if force:
+            self._dismissed.update(tenant.container for tenant in await self.tenants())
         await self._add(dry_run=True)
 
     async def start(self, progress: Progress, timeout_seconds: float) -> None:

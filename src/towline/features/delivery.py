@@ -19,6 +19,8 @@ from towline.wire.target import Claim, Incoming, Port, Protocol, Target
 Preface = Callable[[Incoming], bytes]
 """What a program is told of a TCP connection, before what that says."""
 
+FINISH_SECONDS = 5.0
+
 
 class Delivery:
     """Claims ports of an agent, and joins what comes there to `destinations`, by port.
@@ -51,14 +53,17 @@ class Delivery:
         """Wait until the agent gives us the ports. Raises AgentError when it does not."""
         await asyncio.shield(self._claimed)
 
-    async def finish(self, seconds: float) -> None:
-        """Take nothing new, and wait for as long for what is under way to end by itself."""
+    async def finish(self) -> None:
+        """Take nothing new, and let what is under way end by itself, for `FINISH_SECONDS`.
+
+        Nobody waits for what becomes of a copy.
+        """
         for stream in self._claims:
             stream.reset(Reason.CANCELLED)
-        if self._under_way:
+        if self._under_way and not self._copy:
             self._finished.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._finished.wait(), seconds)
+                await asyncio.wait_for(self._finished.wait(), FINISH_SECONDS)
 
     def claim(self, peer: Peer) -> None:
         """Claim the ports through a transport that has come up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from towline.errors import UsageError
 from towline.features import selector
+from towline.features.injection import Injection
 from towline.features.standin import StandIn
 from towline.features.state import Narrator
 from towline.features.takeover import Wanted, Way
@@ -24,4 +25,6 @@ def way(mode: str | None, access: Access, wanted: Wanted, tell: Narrator) -> Way
     mode = mode or ("selector" if of_service else "ephemeral")
     if mode == "selector" and of_service:
         return StandIn(mode, selector.prepare, access, wanted, tell)
+    if mode == "ephemeral":
+        return Injection(access, wanted, tell)
     raise UsageError(f"{wanted.target} cannot be intercepted with --mode {mode}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,25 @@ def of_service(service: Object, pods: Iterable[Object]) -> list[ServicePort]:
         else ServicePort(port, entry.get("name", ""), named.number(target, port), target)
         for (port, entry), target in zip(entries, targets, strict=True)
     ]
+
+
+def of_containers(pod: Object, texts: Sequence[str]) -> list[ServicePort]:
+    """The ports of a pod, by its spec: those that it tells of, and those that `--expose` names.
+
+    A pod may listen on more ports than it tells of. Raises UsageError for a protocol that cannot
+    be intercepted.
+    """
+    found: dict[Port, ServicePort] = {}
+    for container in pod["containers"]:
+        for each in container.get("ports") or []:
+            port, name = _port({**each, "port": each["containerPort"]}), each.get("name", "")
+            found.setdefault(port, ServicePort(port, name, port, name))
+    for wish in expose.wishes(texts):
+        if not any(each.is_meant(wish.remote) for each in found.values()):
+            with suppress(ValueError):
+                port = Port.parse(wish.remote)
+                found[port] = ServicePort(port, "", port)
+    return list(found.values())
 
 
 class _Named:
@@ -122,6 +142,16 @@ def _with_siblings(
                 "pods: they cannot go to different ports here."
             )
     return {each: chosen[by_listen[each.listen]] for each in ports if each.listen in by_listen}
+
+
+def by_listen(chosen: Mapping[ServicePort, Target]) -> dict[Port, Target]:
+    """What answers here for which port that an agent listens on."""
+    return {each.listen: local for each, local in chosen.items()}
+
+
+def known_as(chosen: Iterable[ServicePort], listen: Port) -> list[Port]:
+    """The ports under which clients know one that an agent listens on."""
+    return [each.port for each in chosen if each.listen == listen]
 
 
 def exposed(chosen: Mapping[ServicePort, Target]) -> tuple[Exposed, ...]:

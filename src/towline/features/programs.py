@@ -69,9 +69,9 @@ class Programs:
             if not self._missing:
                 self._any_missing.clear()
 
-    def refused(self, port: Port) -> None:
-        """Note that nothing listens here for a port of the cluster."""
-        if port not in self._missing:
+    def refused(self, *ports: Port) -> None:
+        """Note that nothing listens here for ports of the cluster."""
+        for port in set(ports) - self._missing:
             self._missing.add(port)
             self._any_missing.set()
             where = _where(self._exposed[port])

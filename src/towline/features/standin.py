@@ -22,9 +22,6 @@ from towline.kube.config import Access
 from towline.link.link import Link
 from towline.wire.target import Port, Target
 
-# What is under way when the session ends has so long to end by itself.
-FINISH_SECONDS = 5.0
-
 
 class StandIn:
     """One object whose traffic comes here (:class:`towline.features.takeover.Way`).
@@ -74,11 +71,11 @@ class StandIn:
             await self._child.outlive(keeper.start())
             group = await stack.enter_async_context(asyncio.TaskGroup())
             delivery = Delivery(
-                _by_listen(chosen),
+                ports.by_listen(chosen),
                 group,
                 copy=self._wanted.copy,
                 preface=self._preface(chosen, takeover),
-                on_unserved=lambda listen: _refused(programs, chosen, listen),
+                on_unserved=lambda listen: programs.refused(*ports.known_as(chosen, listen)),
             )
             link = await stack.enter_async_context(self._new_link(keeper, delivery))
             await self._child.outlive(self._prove(link, delivery))
@@ -178,20 +175,8 @@ class StandIn:
             # A goodbye would end the agent, with nobody in its place.
             link.abandon()
             raise
-        # Nobody waits for what becomes of a copy.
-        await delivery.finish(0 if self._wanted.copy else FINISH_SECONDS)
+        await delivery.finish()
 
     def _doubt(self) -> None:
         if self._keeper:
             self._keeper.doubt()
-
-
-def _refused(programs: Programs, chosen: Iterable[ports.ServicePort], listen: Port) -> None:
-    """Tell, for each port of the object that comes to `listen`, that nothing answers."""
-    for each in chosen:
-        if each.listen == listen:
-            programs.refused(each.port)
-
-
-def _by_listen(chosen: dict[ports.ServicePort, Target]) -> dict[Port, Target]:
-    return {each.listen: local for each, local in chosen.items()}

@@ -1,0 +1,119 @@
+"""Workloads' pods: how many of them are ready, and an agent's pod that is taken for one of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from towline.agent.undo import AGENT_LABEL
+from towline.kube.client import Client
+from towline.kube.errors import NotFound
+from towline.kube.resources import PODS, Object
+from towline.kube.watch import EventType
+
+# By these, controllers know their own pods: https://kubernetes.io/docs/reference/labels-annotations-taints/
+_OF_CONTROLLERS = frozenset(
+    {
+        "controller-revision-hash",
+        "controller-uid",
+        "job-name",
+        "pod-template-hash",
+        "apps.kubernetes.io/pod-index",
+        "statefulset.kubernetes.io/pod-name",
+        AGENT_LABEL,
+    }
+)
+_OF_JOBS = "batch.kubernetes.io/"
+
+
+def labels(workload: Object) -> dict[str, str]:
+    """The labels by which services and policies know a workload's pods."""
+    found: Mapping[str, str] = workload["spec"]["template"]["metadata"].get("labels") or {}
+    return {
+        key: value
+        for key, value in found.items()
+        if key not in _OF_CONTROLLERS and not key.startswith(_OF_JOBS)
+    }
+
+
+def selector_text(selector: Mapping[str, Any]) -> str:
+    """A LabelSelector as the API has it in queries, without pods of agents.
+
+    See https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/.
+    """
+    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for each in selector.get("matchExpressions") or []:
+        key, values = each["key"], ",".join(each.get("values") or [])
+        parts.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }[each["operator"]]
+        )
+    return ",".join([*parts, f"!{AGENT_LABEL}"])
+
+
+async def ready_pods(client: Client, workload: Object) -> AsyncGenerator[int, None]:
+    """How many of a workload's pods are ready, now and each time that changes; for ever."""
+    where = selector_text(workload["spec"]["selector"])
+    watch = client.watch(PODS, namespace=workload["metadata"]["namespace"], labels=where)
+    ready, synced = set[str](), False
+    async with contextlib.aclosing(watch) as events:
+        async for event in events:
+            synced = synced or event.type is EventType.SYNCED
+            if event.type is not EventType.SYNCED:
+                name = event.object["metadata"]["name"]
+                ready.discard(name)
+                if event.type is not EventType.DELETED and _is_ready(event.object):
+                    ready.add(name)
+            if synced:
+                yield len(ready)
+
+
+def _is_ready(pod: Object) -> bool:
+    """Whether services lead there."""
+    conditions = pod.get("status", {}).get("conditions") or []
+    return "deletionTimestamp" not in pod["metadata"] and any(
+        each["type"] == "Ready" and each["status"] == "True" for each in conditions
+    )
+
+
+class BorrowedLabels:
+    """Labels of other pods, on those of an agent for a while.
+
+    No other controller takes such a pod for its own: it has one, the Job.
+    """
+
+    def __init__(self, client: Client, namespace: str, borrowed: Mapping[str, str]) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._borrowed = borrowed
+        self._own: dict[str, dict[str, str | None]] = {}
+        self._worn: set[str] = set()
+
+    async def put_on(self, pod: str) -> None:
+        """Give a pod the labels; safe to call again. Raises ApiError."""
+        if pod in self._worn or not self._borrowed:
+            return
+        if pod not in self._own:
+            found = await self._client.get(PODS, pod, namespace=self._namespace)
+            own = found["metadata"].get("labels") or {}
+            # Before it is done, as the answer may be lost.
+            self._own[pod] = {key: own.get(key) for key in self._borrowed}
+        await self._write(pod, self._borrowed)
+        self._worn.add(pod)
+
+    async def take_off(self) -> None:
+        """Give all pods their own labels back. Raises ApiError."""
+        while self._own:
+            pod, own = next(iter(self._own.items()))
+            with contextlib.suppress(NotFound):
+                await self._write(pod, own)
+            del self._own[pod]
+
+    async def _write(self, pod: str, values: Mapping[str, str | None]) -> None:
+        change = {"metadata": {"labels": dict(values)}}
+        await self._client.patch(PODS, pod, change, namespace=self._namespace)
