@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests import documented
 from tests.e2e import objects
 from tests.e2e.answering import program
-from tests.e2e.exchanging import answerer, await_answerer, exchanged, exchanging
-from tests.e2e.tow import GRACE_SECONDS
+from tests.e2e.exchanging import REQUEST, answerer, await_answerer, exchanged, exchanging
+from tests.e2e.listening import listener
+from tests.e2e.tow import GRACE_SECONDS, connected
 from tests.e2e.waiting import until
 from tests.e2e.workloads import pod, pods_of, service, standing, workload
 
@@ -172,6 +174,40 @@ def test_what_cannot_be_is_refused_before_anything_is_changed(laptop, arguments,
         error = session.error()
         assert error["exit_code"] == code
         assert words in error["summary"]
+
+
+@pytest.fixture(scope="module")
+def just_enough(lab, shop):
+    rules = documented.rules("exchange --mode ephemeral")
+    with objects.user(lab, "in-pods", rules), objects.user(lab, "not-in-pods", rules[:2]):
+        yield
+
+
+def acting_as(lab, laptop, name):
+    return ("-c", laptop.input(name, lab.kubeconfig(name).read_text()), "-n", "default")
+
+
+def test_documented_rights_are_enough(just_enough, lab, laptop, no_trace):
+    with program(laptop) as here:
+        who = acting_as(lab, laptop, "in-pods")
+        with exchanged(laptop, "deploy/shop", f"--expose={here.port}:8080", *who):
+            await_answerer(lab, "here", "shop")
+
+
+def test_right_that_is_missing_is_named(just_enough, lab, laptop, no_trace):
+    with exchanging(laptop, "deploy/shop", *acting_as(lab, laptop, "not-in-pods")) as session:
+        error = session.error()
+        assert error["exit_code"] == ACCESS_ERROR
+        assert "patch pods/ephemeralcontainers" in error["summary"]
+
+
+def test_mirror_gets_copies_and_the_pods_answer(lab, laptop):
+    with listener(laptop) as here:
+        with connected(laptop, "pod/single", f"--expose={here.port}:8080", command="mirror"):
+            address, _ = objects.addresses_of_pod(lab, "single")
+            assert answerer(lab, address, 8080) == "single"
+            # A look whether the program listens says nothing.
+            assert next(filter(None, iter(lambda: here.heard.get(timeout=20), None))) == REQUEST
 
 
 RESTRICTED = {

@@ -21,6 +21,7 @@ from towline.features.podset import PodSet, runs
 from towline.features.ports import ServicePort
 from towline.features.programs import Programs
 from towline.features.proxyprotocol import prefaces
+from towline.features.reference import Reference
 from towline.features.rights import require
 from towline.features.state import Narrator, SessionState
 from towline.features.takeover import Wanted
@@ -45,11 +46,11 @@ class Meant:
     ports_of: Callable[[Object], Sequence[ServicePort]]
 
 
-def rights(wanted: Wanted, namespace: str) -> list[Right]:
+def rights(target: Reference, namespace: str) -> list[Right]:
     """What it takes, besides a way for the link."""
-    kind, name = wanted.target.resource, wanted.target.name
+    kind = target.resource
     return [
-        Right("get", kind.group, kind.plural, namespace=namespace, name=name),
+        Right("get", kind.group, kind.plural, namespace=namespace, name=target.name),
         *(Right(verb, "", "pods", namespace=namespace) for verb in ("get", "list", "watch")),
         Right("patch", "", "pods", "ephemeralcontainers", namespace=namespace),
     ]
@@ -128,7 +129,7 @@ class Injection:
     async def _find(self, client: Client) -> Meant:
         """What the target means. Raises UsageError, AccessError, ApiError."""
         target, namespace = self._wanted.target, self._access.namespace
-        await require(client, namespace, rights(self._wanted, namespace))
+        await require(client, namespace, rights(target, namespace))
         found = await client.get(target.resource, target.name, namespace=namespace)
         if target.resource == SERVICES:
             wanted = interception.selector(found)

@@ -221,7 +221,7 @@ async def test_second_session_is_refused_until_it_takes_over(client: Client, nam
     )
     async with holding(client, NAMESPACE, name, PORTS, SPEC) as held:
         with pytest.raises(SessionError, match="by jane@laptop, since"):
-            await second.check()
+            await second.check(force=False)
         (tenant,) = await second.tenants()
         await second.dismiss(tenant)
         await second.start(lambda _: None, SECONDS)
@@ -249,7 +249,7 @@ async def test_restricted_namespace_says_what_it_does_not_allow(lab: Lab, client
     with standing(lab, made):
         before = await client.get(PODS, "ephemeral", namespace="restricted")
         with pytest.raises(AccessError, match="NET_ADMIN") as caught:
-            await EphemeralAgent(client, "restricted", "ephemeral", SPEC, [WEB]).check()
+            await EphemeralAgent(client, "restricted", "ephemeral", SPEC, [WEB]).check(force=False)
         after = await client.get(PODS, "ephemeral", namespace="restricted")
     assert "--mode selector" in caught.value.hint
     assert after["spec"] == before["spec"]
@@ -259,4 +259,6 @@ async def test_pod_in_the_nodes_network_is_refused(lab: Lab, client: Client) -> 
     made = pod("ephemeral-host", hostNetwork=True, offset=20000)
     with standing(lab, made):
         with pytest.raises(UsageError, match="whole node"):
-            await EphemeralAgent(client, NAMESPACE, "ephemeral-host", SPEC, [WEB]).check()
+            await EphemeralAgent(client, NAMESPACE, "ephemeral-host", SPEC, [WEB]).check(
+                force=False
+            )

@@ -241,7 +241,7 @@ async def test_pod_that_never_stays_the_same_is_given_up(cluster: Cluster) -> No
 
 async def test_check_changes_nothing(cluster: Cluster) -> None:
     before = cluster.pod
-    await cluster.agent().check()
+    await cluster.agent().check(force=False)
     assert cluster.pod == before
     seen = cluster.server.requests[-1]
     assert (seen.method, seen.query) == ("PATCH", {"dryRun": "All"})
@@ -263,7 +263,7 @@ async def test_policy_against_the_capability_offers_the_other_modes(
 
     cluster.server.faults.append(refuse)
     with pytest.raises(AccessError, match="NET_ADMIN") as caught:
-        await cluster.agent().check()
+        await cluster.agent().check(force=False)
     assert "--mode selector" in caught.value.hint
     assert "--mode scale" in caught.value.hint
 
@@ -271,7 +271,7 @@ async def test_policy_against_the_capability_offers_the_other_modes(
 async def test_missing_right_is_named(cluster: Cluster) -> None:
     cluster.server.allows = lambda what: what["verb"] != "patch"
     with pytest.raises(Forbidden, match="patch pods/ephemeralcontainers"):
-        await cluster.agent().check()
+        await cluster.agent().check(force=False)
 
 
 async def test_pod_in_the_nodes_network_is_refused(cluster: Cluster) -> None:
@@ -284,7 +284,7 @@ async def test_pod_in_the_nodes_network_is_refused(cluster: Cluster) -> None:
 async def test_pod_that_is_over_is_refused(cluster: Cluster) -> None:
     await cluster.change(status={"phase": "Succeeded"})
     with pytest.raises(AgentError, match="The pod web is ending"):
-        await cluster.agent().check()
+        await cluster.agent().check(force=False)
 
 
 # -- two users
@@ -295,7 +295,7 @@ async def test_second_session_of_a_port_is_refused_with_the_name_of_the_first(
 ) -> None:
     await cluster.started(HTTP, UDP)
     with pytest.raises(SessionError, match=r"8080/TCP of the pod web .* by jane@laptop, since 20"):
-        await cluster.agent(HTTP, spec=AgentSpec(owner="joe@desk")).check()
+        await cluster.agent(HTTP, spec=AgentSpec(owner="joe@desk")).check(force=False)
 
 
 async def test_sessions_of_different_ports_go_together(cluster: Cluster) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.documented import rules
-from towline.features import clean, recover
+from towline.features import clean, injection, recover
 from towline.features.reference import Reference
 from towline.features.rights import agent_rights, link_rights
 from towline.features.survey import CHANGED, list_right
@@ -41,3 +41,10 @@ def of_any_name(rights: Iterable[Right]) -> set[Right]:
 )
 def test_documented_rights_are_what_is_looked_for(command: str, rights: list[Right]) -> None:
     assert documented(command) == of_any_name(rights)
+
+
+def test_documented_rights_in_pods_are_what_is_looked_for() -> None:
+    looked_for = {*link_rights("dev", "portforward")}
+    for kind in ("deploy", "sts", "ds"):
+        looked_for |= set(injection.rights(Reference.parse(f"{kind}/web"), "dev"))
+    assert documented("exchange --mode ephemeral") == of_any_name(looked_for)
