@@ -74,10 +74,14 @@ def test_record_whose_agent_is_gone(lab, laptop):
     assert service(lab)["spec"] == before
 
 
-def test_record_that_is_gone_is_known_by_the_agent(lab, laptop):
+def test_record_that_is_gone_is_known_by_the_agent_and_by_no_other_session(lab, laptop):
     before = service(lab)["spec"]
     with leftovers(lab, laptop), allowed(lab, laptop, "recover") as who:
         annotate(lab, "towline/interception-")
+        with starting(laptop, "web", "-n", NAMESPACE, command="exchange") as another:
+            error = another.error()
+            assert error["exit_code"] == SESSION_ERROR
+            assert "tow recover svc/web" in error["hint"]
         assert told(laptop, "recover", "web", *who)["removed"]
     assert service(lab)["spec"] == before
 

@@ -115,4 +115,5 @@ async def _agents(client: Client, namespace: str) -> Finding:
 def _what(entry: Entry) -> str:
     about = f" of {entry.target}" if entry.target else ""
     whose = f" by {entry.owner}, since {entry.since}" if entry.owner else ""
-    return f"{entry.command}{about}{whose} ({entry.state})"
+    agent = " ".join(filter(None, (entry.agent, entry.state)))
+    return f"{entry.command}{about}{whose} ({agent})"

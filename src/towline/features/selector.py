@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from towline.agent.intercept import Intercepted
-from towline.agent.undo import Record
+from towline.agent.undo import AGENT_LABEL, Record
 from towline.agent.undoing import Changed
 from towline.cluster import interception, restorer, service
 from towline.cluster.interception import Interception
-from towline.cluster.job import AgentSpec, now
-from towline.errors import UsageError
+from towline.cluster.job import AgentSpec, is_ours, now
+from towline.errors import SessionError, UsageError
 from towline.features import ports
 from towline.features.ports import ServicePort
 from towline.features.rights import agent_rights, object_rights, require
@@ -97,6 +97,12 @@ def _refuse_if_unfit(found: Object, selector: Mapping[str, str]) -> None:
         )
     if not spec.get("ports"):
         raise UsageError(f"The service {name} has no ports.")
+    if AGENT_LABEL in selector and not is_ours(found):
+        # Whoever took it for the original one would put it back at the end.
+        raise SessionError(
+            f"The service {name} leads to an agent, and its record of what it was is gone.",
+            f"Put it right with 'tow recover svc/{name}'.",
+        )
 
 
 def _notes(found: Object, *, may_undo: bool) -> list[str]:
