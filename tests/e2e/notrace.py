@@ -8,7 +8,6 @@ import json
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from lab import namespaces, network, users
 from lab import processes as lab_processes
@@ -18,6 +17,7 @@ from tests.e2e import apiserver
 from tests.e2e.laptop import Laptop
 from tests.e2e.trace import cluster, files, kernel, podnets, processes, sockets
 from tests.e2e.trace.snapshot import Snapshot, View, difference
+from towline.agent import undo
 
 # A process that has been killed is taken apart by the kernel, device and table with it, a few
 # milliseconds after it has ended for those who wait for it; a helper first has to see that.
@@ -36,7 +36,6 @@ _SUDOS_OWN = "machine/run/sudo"
 _LOOK_AGAIN_SECONDS = 0.05
 
 _INTERCEPTED = "services,deployments,statefulsets,replicasets"
-_RECORD = "towline/interception"
 
 
 class Trace:
@@ -136,15 +135,11 @@ def clear(laptop: Laptop) -> None:
 def _give_back(lab: Lab) -> None:
     """Make of what is intercepted what its record says that it was."""
     for item in lab.kubectl_json(_INTERCEPTED, "-A")["items"]:
-        about, spec = item["metadata"], item["spec"]
-        if text := about.get("annotations", {}).get(_RECORD):
-            record = json.loads(text)
-            change: dict[str, Any] = {"replicas": record.get("replicas")}
-            if item["kind"] == "Service":
-                change = {"selector": dict.fromkeys(spec["selector"]) | record["selector"]}
-            body = {"metadata": {"annotations": {_RECORD: None}}, "spec": change}
+        record = undo.of(item)
+        if record and (change := undo.undo(item, record)):
+            about = item["metadata"]
             what = (f"{item['kind']}/{about['name']}", "-n", about["namespace"])
-            lab.kubectl("patch", *what, "--type=merge", "-p", json.dumps(body))
+            lab.kubectl("patch", *what, "--type=merge", "-p", json.dumps(change))
 
 
 def _await_same(before: Snapshot, look, seconds: float) -> str:

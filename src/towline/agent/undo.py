@@ -11,13 +11,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
+from urllib.parse import quote, unquote
 
-#: On the object that was changed: who did it, and what was there before.
+#: On a service that was changed: who did it, and what was there before.
 ANNOTATION = "towline/interception"
+#: The same on a workload. A Deployment's annotations are copied to its ReplicaSets, and stay there.
+LABELS = {
+    "job": "towline/interception",
+    "owner": "towline/owner",
+    "since": "towline/since",
+    "replicas": "towline/replicas",
+}
 #: As whom the session and the agent change objects, by their User-Agent.
 MANAGERS = ("towline", "towline-agent")
 #: On an agent's pods, and in the selector of a service that leads to them: the agent's Job.
 AGENT_LABEL = "towline/agent"
+LABEL_LENGTH = 63
 
 Json = Mapping[str, Any]
 
@@ -70,8 +79,11 @@ class Record:
 
 def of(value: Json) -> Record | None:
     """The record that an object carries; None when there is none, or it is malformed."""
+    annotation = (value["metadata"].get("annotations") or {}).get(ANNOTATION)
     try:
-        return Record.from_json(_annotations(value).get(ANNOTATION, ""))
+        if annotation is not None:
+            return Record.from_json(annotation)
+        return _from_labels(value["metadata"].get("labels") or {})
     except ValueError:
         return None
 
@@ -82,7 +94,8 @@ def apply(value: Json, record: Record) -> dict[str, Any]:
         spec: dict[str, Any] = {"replicas": 0}
     else:
         spec = {"selector": {**dict.fromkeys(_selector(value)), AGENT_LABEL: record.job}}
-    return {**_patch(value, record.to_json()), "spec": spec}
+    metadata = _to_labels(record) if record.selector is None else _annotation(record.to_json())
+    return {**_patch(value, metadata), "spec": spec}
 
 
 def undo(value: Json, record: Record) -> dict[str, Any] | None:
@@ -99,7 +112,8 @@ def undo(value: Json, record: Record) -> dict[str, Any] | None:
         spec = _selector_back(value, record)
     if found is None and spec is None:
         return None
-    return {**_patch(value, None), **({"spec": spec} if spec else {})}
+    metadata = _no_labels() if record.selector is None else _annotation(None)
+    return {**_patch(value, metadata), **({"spec": spec} if spec else {})}
 
 
 def disown(value: Json) -> dict[str, Any] | None:
@@ -129,13 +143,39 @@ def _replicas_back(value: Json, record: Record) -> dict[str, Any] | None:
     return {"replicas": record.replicas} if value["spec"].get("replicas") == 0 else None
 
 
-def _patch(value: Json, annotation: str | None) -> dict[str, Any]:
-    version = value["metadata"]["resourceVersion"]
-    return {"metadata": {"resourceVersion": version, "annotations": {ANNOTATION: annotation}}}
+def _patch(value: Json, metadata: Json) -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": value["metadata"]["resourceVersion"], **metadata}}
 
 
-def _annotations(value: Json) -> Json:
-    return value["metadata"].get("annotations") or {}
+def _annotation(text: str | None) -> dict[str, Any]:
+    return {"annotations": {ANNOTATION: text}}
+
+
+def _to_labels(record: Record) -> dict[str, Any]:
+    """See https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set."""
+    values = asdict(record)
+    return {"labels": {label: _escaped(str(values[key])) for key, label in LABELS.items()}}
+
+
+def _no_labels() -> dict[str, Any]:
+    return {"labels": dict.fromkeys(LABELS.values())}
+
+
+def _from_labels(labels: Mapping[str, str]) -> Record:
+    """Raises ValueError."""
+    values: dict[str, Any] = {key: _read(labels.get(label, "")) for key, label in LABELS.items()}
+    values["replicas"] = int(values["replicas"])
+    return Record.from_values(values)
+
+
+def _escaped(text: str) -> str:
+    """What of a text may stand in a label; all of it, unless that is long or begins oddly."""
+    quoted = quote(text, safe="", errors="replace").replace("_", "%5F").replace("~", "%7E")
+    return quoted.replace("%", "_")[:LABEL_LENGTH].strip("-._")
+
+
+def _read(label: str) -> str:
+    return unquote(label.replace("_", "%"), errors="replace")
 
 
 def _selector(value: Json) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.patching import merge
 from towline.agent.undo import AGENT_LABEL, ANNOTATION, Record, apply, disown, of, undo
+from towline.agent.undo import LABELS as LABELS_OF_RECORD
 
 JOB = "towline-jane-1"
 KEYS = st.sampled_from(["app", "tier", "track", "app.kubernetes.io/name"])
@@ -56,8 +58,9 @@ def write(value: dict[str, Any], change: dict[str, Any] | None) -> dict[str, Any
     version = value["metadata"]["resourceVersion"]
     assert change["metadata"].get("resourceVersion", version) == version
     result: dict[str, Any] = merge(value, change)
-    if not result["metadata"].get("annotations", True):
-        del result["metadata"]["annotations"]
+    for name in ("annotations", "labels"):
+        if not result["metadata"].get(name, True):
+            del result["metadata"][name]
     result["metadata"]["resourceVersion"] = str(int(version) + 1)
     return result
 
@@ -101,12 +104,12 @@ def test_takeover_keeps_the_first_ones_original(original: dict[str, Any]) -> Non
     assert said(write(taken, undo(taken, second))) == said(original)
 
 
-@given(SITUATIONS, LABELS)
-def test_annotations_of_others_stay(
-    situation: tuple[dict[str, Any], Record], annotations: dict[str, str]
+@given(SITUATIONS, LABELS, LABELS)
+def test_annotations_and_labels_of_others_stay(
+    situation: tuple[dict[str, Any], Record], annotations: dict[str, str], labels: dict[str, str]
 ) -> None:
     original, record = situation
-    edit = {"metadata": {"annotations": annotations}}
+    edit = {"metadata": {"annotations": annotations, "labels": labels}}
     changed = write(write(original, apply(original, record)), edit)
     assert said(write(changed, undo(changed, record))) == said(write(original, edit))
 
@@ -162,6 +165,33 @@ def test_service_that_leads_to_us_is_put_right_although_its_record_is_lost(
     changed = write(original, apply(original, record))
     changed = write(changed, {"metadata": {"annotations": {ANNOTATION: annotation}}})
     assert said(write(changed, undo(changed, record))) == said(original)
+
+
+def test_workload_has_no_annotation_that_its_replica_sets_would_get() -> None:
+    original = deployment(3)
+    changed = write(original, apply(original, scaling(original)))
+    assert "annotations" not in changed["metadata"]
+
+
+@given(st.text(), st.text())
+def test_record_of_a_workload_is_in_labels_that_the_api_takes(owner: str, since: str) -> None:
+    """https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go"""
+    original = deployment(3)
+    changed = write(original, apply(original, Record(JOB, owner, since, None, 3)))
+    for label in changed["metadata"]["labels"].values():
+        assert re.fullmatch(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?", label)
+        assert len(label) <= 63
+    found = of(changed)
+    assert found
+    assert (found.job, found.replicas) == (JOB, 3)
+
+
+@pytest.mark.parametrize("label", LABELS_OF_RECORD.values())
+def test_workload_of_which_a_label_is_lost_has_no_record(label: str) -> None:
+    original = deployment(3)
+    changed = write(original, apply(original, scaling(original)))
+    del changed["metadata"]["labels"][label]
+    assert (of(changed) is None) == (label in ("towline/interception", "towline/replicas"))
 
 
 def test_workload_without_our_record_was_scaled_down_by_somebody_else() -> None:
