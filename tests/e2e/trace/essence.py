@@ -55,8 +55,11 @@ def essence(kind: str, item: Object, *, new_pods: bool = False) -> str:
     elif kind == ENDPOINTS and new_pods:
         for subset in kept.get("subsets") or ():
             for name in ("addresses", "notReadyAddresses"):
-                for address in subset.get(name) or ():
+                addresses = subset.get(name) or []
+                for address in addresses:
                     _drop(address, "ip", "targetRef")
+                # They are in the order of their addresses.
+                addresses.sort(key=lambda each: json.dumps(each, sort_keys=True))
     text = json.dumps(kept, indent=1, sort_keys=True)
     return f"uid {kept['metadata'].get('uid', '')}\n{text}"
 

@@ -165,6 +165,15 @@ def test_addresses_of_pods_that_may_be_new_do_not_matter():
     assert essence(ENDPOINTS, of("a"), new_pods=True) == essence(ENDPOINTS, of("b"), new_pods=True)
 
 
+def test_order_of_addresses_of_pods_that_may_be_new_does_not_matter():
+    def of(*hosts):
+        addresses = [{"ip": str(ip), "hostname": host} for ip, host in enumerate(hosts)]
+        return {"metadata": {"name": "db"}, "subsets": [{"addresses": addresses}]}
+
+    one, other = of("db-0", "db-1"), of("db-1", "db-0")
+    assert essence(ENDPOINTS, one, new_pods=True) == essence(ENDPOINTS, other, new_pods=True)
+
+
 def test_items_are_left_alone():
     for kind, item in ((PODS, pod()), (SLICES, slice_of_web("web-a", 2, 1))):
         before = copy.deepcopy(item)
