@@ -88,6 +88,13 @@ def of(value: Json) -> Record | None:
         return None
 
 
+def is_marked(value: Json) -> bool:
+    """Whether an object carries a record, be it malformed."""
+    metadata = value["metadata"]
+    annotated = ANNOTATION in (metadata.get("annotations") or {})
+    return annotated or LABELS["job"] in (metadata.get("labels") or {})
+
+
 def apply(value: Json, record: Record) -> dict[str, Any]:
     """The merge patch that makes an object this record's."""
     if record.selector is None:

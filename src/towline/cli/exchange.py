@@ -36,5 +36,6 @@ def command(**chosen: Any) -> int:
 def _ready_line(status: dict[str, Any]) -> str:
     target = f"{status['target']} in {status['context']}/{status['namespace']}"
     return (
-        f"{target}: {ways(status['exposed'])}, live in {status['seconds']:.1f} s. Ctrl-C ends it."
+        f"{target}: {ways(status['exposed']) or 'stopped'}, live in {status['seconds']:.1f} s. "
+        "Ctrl-C ends it."
     )

@@ -167,7 +167,7 @@ class Agent:
                 if event.type is EventType.SYNCED:
                     continue
                 state = podstate.of_pod(event.object)
-                if state.phase is Phase.ENDED and self._spec.intercepted:
+                if state.phase is Phase.ENDED and self._spec.relied_on:
                     continue  # the Job makes another
                 self.pod = event.object["metadata"]["name"]
                 self.addresses = podstate.addresses(event.object)

@@ -49,6 +49,15 @@ def selector(service: Object) -> dict[str, str]:
     return dict(service["spec"].get("selector") or {})
 
 
+def replicas(workload: Object) -> int:
+    """How many pods a workload is to have, while it is intercepted as well."""
+    record = holder(workload)
+    if record is not None and record.replicas is not None:
+        return record.replicas
+    number: int = workload["spec"].get("replicas", 1)
+    return number
+
+
 async def put_back(client: Client, resource: Resource, thing: Object, record: Record) -> bool:
     """Undo what of an object, as it was read, is still the record's; whether that was anything.
 
@@ -189,7 +198,7 @@ class Interception:
     def _not_undone(self, error: Exception) -> SessionError:
         return SessionError(
             f"{self._what} could not be put back: {error or 'no answer in time'}",
-            f"It is answered by its own pods all the same. Run 'tow recover {self._what}' later.",
+            f"Should the agent not do it after its grace time, run 'tow recover {self._what}'.",
         )
 
 
@@ -200,7 +209,8 @@ def changer(thing: Object) -> str:
     """
     entries = thing["metadata"].get("managedFields") or []
     entries = [each for each in entries if each.get("subresource", "") != "status"]
-    last = max(entries, key=lambda each: str(each.get("time", "")), default=None)
+    # Who has scaled it has no time, and is there no more when others have written the number since.
+    last = max(entries, key=lambda each: str(each.get("time") or "later"), default=None)
     return str(last["manager"]) if last else "somebody"
 
 

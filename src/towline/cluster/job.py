@@ -93,6 +93,11 @@ class AgentSpec:
     may_undo: bool = False
 
     @property
+    def relied_on(self) -> bool:
+        """Whether other things in the cluster need this very Job to go on."""
+        return bool(self.intercepted or self.companions)
+
+    @property
     def link_port(self) -> int:
         """The port, on the pod's loopback, on which the agent waits for the session."""
         taken = {each.port.number for each in self.intercepted}
@@ -130,7 +135,7 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
         },
         "spec": {
             "parallelism": 0 if spec.companions else 1,
-            "backoffLimit": RESTARTS if spec.intercepted else 0,
+            "backoffLimit": RESTARTS if spec.relied_on else 0,
             "ttlSecondsAfterFinished": 0,
             "activeDeadlineSeconds": spec.lease_seconds,
             "template": {
@@ -162,7 +167,7 @@ def container(spec: AgentSpec, name: str, link_port: int) -> dict[str, Any]:
 
 def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
     return {
-        "restartPolicy": "OnFailure" if spec.intercepted else "Never",
+        "restartPolicy": "OnFailure" if spec.relied_on else "Never",
         "automountServiceAccountToken": spec.may_undo,
         **({"serviceAccountName": spec.name} if spec.may_undo else {}),
         "enableServiceLinks": False,

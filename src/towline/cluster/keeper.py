@@ -132,7 +132,7 @@ class AgentKeeper:
 
     async def _replace_if_lost(self) -> None:
         if not await self._agent.is_running():
-            await (self._rejoin() if self._spec.intercepted else self._replace())
+            await (self._rejoin() if self._spec.relied_on else self._replace())
         self._suspect = False
 
     async def _rejoin(self) -> None:

@@ -27,7 +27,8 @@ class Delivery:
 
     Hand :meth:`claim` and :meth:`opened` to the link. Its tasks run in `group`. With `copy`, it
     gets what clients say to others, and what the programs here answer is dropped. `on_unserved` is
-    called with a port when nothing listens at its destination.
+    called with a port when nothing listens at its destination, `on_claimed` whenever all ports are
+    ours through one more transport.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Delivery:
         copy: bool = False,
         preface: Preface | None = None,
         on_unserved: Callable[[Port], None] = lambda _: None,
+        on_claimed: Callable[[], None] = lambda: None,
     ) -> None:
         self._destinations = destinations
         self._group = group
         self._copy = copy
         self._preface = preface
         self._on_unserved = on_unserved
+        self._on_claimed = on_claimed
         self._claims: set[Stream] = set()
         self._under_way: set[Stream] = set()
         self._finished = asyncio.Event()
@@ -73,8 +76,8 @@ class Delivery:
 
             def accepted(port: Port = port) -> None:
                 missing.discard(port)
-                if not missing and not self._claimed.done():
-                    self._claimed.set_result(None)
+                if not missing:
+                    self._all_claimed()
 
             def refused(reason: Reason, port: Port = port) -> None:
                 if reason is Reason.UNSUPPORTED and not self._claimed.done():
@@ -83,6 +86,13 @@ class Delivery:
 
             claim = Claim(port, self._copy).encode()
             self._claims.add(peer.open(Kind.CLAIM, claim, _Claim(accepted, refused)))
+        if not missing:  # there are none to claim
+            self._all_claimed()
+
+    def _all_claimed(self) -> None:
+        if not self._claimed.done():
+            self._claimed.set_result(None)
+        self._on_claimed()
 
     def opened(self, stream: Stream, kind: Kind, target: bytes) -> None:
         """Take a stream that the agent has opened: a connection for us."""

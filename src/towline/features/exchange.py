@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from towline.errors import UsageError
-from towline.features import selector
+from towline.features import scale, selector
 from towline.features.injection import Injection
 from towline.features.standin import StandIn
 from towline.features.state import Narrator
@@ -27,4 +29,7 @@ def way(mode: str | None, access: Access, wanted: Wanted, tell: Narrator) -> Way
         return StandIn(mode, selector.prepare, access, wanted, tell)
     if mode == "ephemeral":
         return Injection(access, wanted, tell)
+    if mode == "scale":
+        scale.refuse_if_unfit(wanted.target, copy=wanted.copy)
+        return StandIn(mode, partial(scale.prepare, tell=tell), access, wanted, tell)
     raise UsageError(f"{wanted.target} cannot be intercepted with --mode {mode}.")

@@ -1,4 +1,4 @@
-"""The ports of a service: where its traffic goes in a pod, and which of it is wanted here."""
+"""The ports of a service or workload: where its traffic goes in a pod, and which is wanted here."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from towline.agent.undo import ANNOTATION, Record
+from towline.agent.undo import LABELS, Record
 from towline.cluster.interception import put_back
 from towline.cluster.job import ROLE, changed_by, is_ours
 from towline.errors import TowlineError
@@ -162,7 +162,8 @@ def _unknown(target: Reference, why: str) -> TowlineError:
     if target.resource == SERVICES:
         by_hand = f"'kubectl set selector service {target.name} KEY=VALUE'"
     else:
-        by_hand = f"'kubectl scale {target}' and 'kubectl annotate {target} {ANNOTATION}-'"
+        labels = " ".join(f"{label}-" for label in LABELS.values())
+        by_hand = f"'kubectl scale {target}' and 'kubectl label {target} {labels}'"
     return TowlineError(
         f"What {target} was before is not known: {why}.",
         f"Apply its manifest again, or put it right by hand, with {by_hand}.",

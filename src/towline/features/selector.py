@@ -49,12 +49,32 @@ async def prepare(client: Client, namespace: str, wanted: Wanted) -> Takeover:
     record = Record(agent.name, agent.owner, now(), selector=selector)
     may_undo = not await missing_rights(client, restorer.rights(namespace))
     return Takeover(
-        Interception(client, SERVICES, found, record, str(wanted.target)),
+        _BySelector(Interception(client, SERVICES, found, record, str(wanted.target))),
         served,
         _spec(agent, found, served, record, may_undo=may_undo),
+        wanted.otherwise,
         _notes(found, may_undo=may_undo),
         service.addresses(found),
     )
+
+
+class _BySelector:
+    """A service that leads to whatever pod the agent has, by a label that each of them has."""
+
+    def __init__(self, interception: Interception) -> None:
+        self._interception = interception
+
+    async def begin(self, _: str) -> None:
+        await self._interception.begin()
+
+    async def follow(self, _: str) -> None:
+        """The service does."""
+
+    async def end(self) -> None:
+        await self._interception.end()
+
+    async def disturbed(self) -> SessionError:
+        return await self._interception.disturbed()
 
 
 def _spec(

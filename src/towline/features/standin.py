@@ -7,20 +7,21 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NoReturn
 
-from towline.cluster.interception import Interception
 from towline.cluster.keeper import AgentKeeper
-from towline.errors import AgentError, SessionError
+from towline.errors import AgentError, TowlineError
 from towline.features import ports, proxyprotocol
 from towline.features.delivery import Delivery, Preface
 from towline.features.expose import Exposed
 from towline.features.first import first
 from towline.features.programs import Programs
 from towline.features.state import Narrator, SessionState
-from towline.features.takeover import Prepare, Takeover, Wanted
+from towline.features.takeover import Prepare, Switch, Takeover, Wanted
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
 from towline.wire.target import Port, Target
+
+FOLLOW_SECONDS = 1.0
 
 
 class StandIn:
@@ -41,7 +42,9 @@ class StandIn:
         self._state = SessionState(wanted.command, access, tell, self._doubt)
         self._exposed: tuple[Exposed, ...] = ()
         self._keeper: AgentKeeper | None = None
-        self._interception: Interception | None = None
+        self._switch: Switch | None = None
+        # Set whenever there is news of where the ports are ours.
+        self._claimed = asyncio.Event()
 
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
@@ -61,7 +64,7 @@ class StandIn:
             self._tell.progress(f"Looking at {self._wanted.target}")
             takeover = await self._prepare(client, self._access.namespace, self._wanted)
             chosen = ports.choose(takeover.ports, self._wanted.exposed)
-            programs = await self._programs(ports.exposed(chosen))
+            programs = await self._programs(ports.exposed(chosen), takeover.otherwise)
             for note in takeover.notes:
                 self._tell.event("note", note)
             await stack.enter_async_context(self._child)
@@ -76,13 +79,14 @@ class StandIn:
                 copy=self._wanted.copy,
                 preface=self._preface(chosen, takeover),
                 on_unserved=lambda listen: programs.refused(*ports.known_as(chosen, listen)),
+                on_claimed=self._claimed.set,
             )
             link = await stack.enter_async_context(self._new_link(keeper, delivery))
             await self._child.outlive(self._prove(link, delivery))
             await self._child.outlive(first(self._await_child(programs, link), self._job_gone()))
-            await self._take(stack, takeover.interception, link, delivery)
-            watching = group.create_task(programs.watch(), name="programs")
-            stack.callback(watching.cancel)
+            await self._take(stack, takeover.switch, link, delivery)
+            for work in (programs.watch(), self._follow(takeover.switch)):
+                stack.callback(group.create_task(work).cancel)
             self._state.live()
             try:
                 yield
@@ -96,8 +100,8 @@ class StandIn:
         return code
 
     async def _disturbed(self) -> NoReturn:
-        assert self._interception
-        raise await self._interception.disturbed()
+        assert self._switch
+        raise await self._switch.disturbed()
 
     async def _job_gone(self) -> NoReturn:
         assert self._keeper
@@ -107,9 +111,9 @@ class StandIn:
             f"Start the {self._wanted.command} again.",
         )
 
-    async def _programs(self, exposed: tuple[Exposed, ...]) -> Programs:
+    async def _programs(self, exposed: tuple[Exposed, ...], otherwise: str) -> Programs:
         self._exposed = exposed
-        programs = Programs(exposed, self._tell, self._wanted.otherwise)
+        programs = Programs(exposed, self._tell, otherwise)
         if self._wanted.strict and not self._child:
             await programs.require()
         return programs
@@ -157,21 +161,33 @@ class StandIn:
             await link.ready()
 
     async def _take(
-        self, stack: AsyncExitStack, interception: Interception, link: Link, delivery: Delivery
+        self, stack: AsyncExitStack, switch: Switch, link: Link, delivery: Delivery
     ) -> None:
         """Lead the object's traffic to the agent, and back at the end."""
         assert self._keeper
-        self._interception = interception
+        self._switch = switch
         stack.push_async_callback(self._withdraw, link, delivery)
         self._keeper.release()
-        await interception.begin()
+        await switch.begin(self._keeper.pod)
+
+    async def _follow(self, switch: Switch) -> None:
+        """Let the agent's new pod get the traffic when one has replaced another."""
+        assert self._keeper
+        while True:
+            await self._claimed.wait()
+            self._claimed.clear()
+            try:
+                await switch.follow(self._keeper.pod)
+            except TowlineError:
+                await asyncio.sleep(FOLLOW_SECONDS)
+                self._claimed.set()
 
     async def _withdraw(self, link: Link, delivery: Delivery) -> None:
         """Put the object back, let what is under way end, and leave the rest to the agent."""
-        assert self._interception
+        assert self._switch
         try:
-            await self._interception.end()
-        except SessionError:
+            await self._switch.end()
+        except TowlineError:
             # A goodbye would end the agent, with nobody in its place.
             link.abandon()
             raise

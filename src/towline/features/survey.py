@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from towline.agent.undo import AGENT_LABEL, ANNOTATION, Record, of
+from towline.agent.undo import AGENT_LABEL, Record, is_marked, of
 from towline.cluster.job import OWNER, PREFIX, SELECTOR, SINCE, changed_by, is_ours
 from towline.features.reference import Reference
 from towline.kube.access import Right
@@ -163,7 +163,7 @@ def held(resource: Resource, thing: Object) -> Held | None:
 
 def has_unreadable_record(thing: Object) -> bool:
     """Whether the record of an object is there, and is of no use."""
-    return of(thing) is None and ANNOTATION in (thing["metadata"].get("annotations") or {})
+    return of(thing) is None and is_marked(thing)
 
 
 def _agents(found: Mapping[Resource, Sequence[Object]]) -> list[Agent]:

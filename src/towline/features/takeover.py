@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from towline.cluster.interception import Interception
 from towline.cluster.job import AgentSpec
+from towline.errors import SessionError
 from towline.features.child import Child
 from towline.features.ports import ServicePort
 from towline.features.reference import Reference
@@ -41,7 +41,7 @@ class Wanted:
 
     @property
     def otherwise(self) -> str:
-        """What becomes of requests for a program of this machine that does not listen."""
+        """What becomes of requests for a program of this machine that is not there, as a rule."""
         return "copies are dropped" if self.copy else "requests go to the original pods"
 
 
@@ -64,17 +64,41 @@ class Way(Protocol):
         """
 
 
+class Switch(Protocol):
+    """What leads an object's traffic to the agent's pod, and back."""
+
+    async def begin(self, pod: str) -> None:
+        """Lead it to that pod, whose ports the session has claimed.
+
+        Raises SessionError when somebody else was quicker; ApiError.
+        """
+
+    async def follow(self, pod: str) -> None:
+        """The agent has this pod now, and the session has claimed its ports. Raises ApiError."""
+
+    async def end(self) -> None:
+        """Lead it back, also if it was led here in part; the agent is needed until that is done.
+
+        Raises TowlineError when it cannot be done.
+        """
+
+    async def disturbed(self) -> SessionError:
+        """Wait until somebody else changes what is relied on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Takeover:
     """What is to be done to one object, found out without changing anything.
 
-    `notes` are what the user should know of it: what will be otherwise than usual. `addresses` are
-    those by which clients know the object, if it has any.
+    `otherwise` says what becomes of requests for a program of this machine that does not listen.
+    `notes` are what the user should know: what will be otherwise than usual. `addresses` are those
+    by which clients know the object, if it has any.
     """
 
-    interception: Interception
+    switch: Switch
     ports: Sequence[ServicePort]
     spec: AgentSpec
+    otherwise: str
     notes: Sequence[str]
     addresses: Sequence[str] = ()
 

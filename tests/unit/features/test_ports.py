@@ -60,6 +60,41 @@ def test_protocol_that_cannot_be_passed_on_is_refused() -> None:
         ports.of_service(service({"port": 80, "protocol": "SCTP"}), [])
 
 
+def containers(*ports: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"containers": [{"name": "app", "ports": entries} for entries in ports]}
+
+
+WEB = {"name": "web", "containerPort": 8080}
+METRICS = {"containerPort": 9090, "protocol": "UDP"}
+
+
+def test_ports_of_a_pod_are_those_of_its_containers() -> None:
+    found = ports.of_containers(containers([WEB], [], [METRICS, WEB]), [])
+    assert [(str(each.port), str(each.listen), each.name, each.target_name) for each in found] == [
+        ("8080/TCP", "8080/TCP", "web", "web"),
+        ("9090/UDP", "9090/UDP", "", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [("1:web", Port(8080)), ("1:9090", Port(9090, Protocol.UDP)), ("1:7000", Port(7000))],
+)
+def test_ports_that_a_pod_does_not_tell_of_may_be_named(text: str, port: Port) -> None:
+    found = ports.choose(ports.of_containers(containers([WEB, METRICS]), [text]), [text])
+    assert [each.port for each in found] == [port]
+
+
+def test_name_that_no_container_has_is_refused() -> None:
+    with pytest.raises(UsageError, match="nothing"):
+        ports.choose(ports.of_containers(containers([WEB]), ["1:nothing"]), ["1:nothing"])
+
+
+def test_protocol_of_a_container_that_cannot_be_passed_on_is_refused() -> None:
+    with pytest.raises(UsageError, match="SCTP"):
+        ports.of_containers(containers([{"containerPort": 80, "protocol": "SCTP"}]), [])
+
+
 def chosen(texts: list[str], *entries: dict[str, Any]) -> dict[str, str]:
     found = ports.choose(ports.of_service(service(*entries), []), texts)
     return {str(each.port): f"{to.host}:{to.port}" for each, to in found.items()}

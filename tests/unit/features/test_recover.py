@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.unit.features.leftovers import AGENT, OWNER_NAME, SELECTOR, Cluster, cluster
-from towline.agent.undo import AGENT_LABEL, ANNOTATION
+from towline.agent.undo import AGENT_LABEL, ANNOTATION, is_marked
 from towline.errors import AccessError, TowlineError
 from towline.features import recover as module
 from towline.features.recover import Recovered, recover
@@ -57,7 +57,7 @@ async def test_workload_has_its_replicas_again(place: Cluster) -> None:
     await recovered(place, "deploy/web")
     found = await place.get(DEPLOYMENTS, "web")
     assert found["spec"]["replicas"] == 3
-    assert ANNOTATION not in found["metadata"]["annotations"]
+    assert not is_marked(found)
 
 
 async def test_agent_that_is_gone_is_not_missed(place: Cluster) -> None:
