@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from towline.agent.undo import AGENT_LABEL
@@ -43,10 +43,12 @@ def twin(service: Mapping[str, Any], selector: Mapping[str, str], name: str) -> 
     }
 
 
-def manifest(name: str, spec: AgentSpec, job: Mapping[str, Any], *, external: bool) -> Object:
+def manifest(
+    name: str, spec: AgentSpec, owners: Iterable[Mapping[str, Any]], *, external: bool
+) -> Object:
     """A Service that leads to the agent's ports, under their own numbers.
 
-    It goes with the Job whose owner reference `job` is. `external` asks for a load balancer,
+    It goes with its `owners`, by their references. `external` asks for a load balancer,
     which comes with a port on every node.
     """
     return {
@@ -59,7 +61,7 @@ def manifest(name: str, spec: AgentSpec, job: Mapping[str, Any], *, external: bo
                 OWNER: spec.owner,
                 SINCE: now(),
             },
-            "ownerReferences": [dict(job)],
+            "ownerReferences": [dict(owner) for owner in owners],
         },
         "spec": {
             "type": "LoadBalancer" if external else "ClusterIP",
@@ -70,11 +72,11 @@ def manifest(name: str, spec: AgentSpec, job: Mapping[str, Any], *, external: bo
     }
 
 
-async def create(client: Client, namespace: str, body: Object) -> Object:
+async def create(client: Client, namespace: str, body: Object, *, dry_run: bool = False) -> Object:
     """Create a Service. Raises SessionError, with what is known of it, when there is one."""
     name = body["metadata"]["name"]
     try:
-        return await client.create(SERVICES, body, namespace=namespace)
+        return await client.create(SERVICES, body, namespace=namespace, dry_run=dry_run)
     except AlreadyExists:
         there = await client.get(SERVICES, name, namespace=namespace)
         raise _taken(there, namespace) from None

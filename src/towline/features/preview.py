@@ -17,7 +17,9 @@ from towline.features import proxyprotocol
 from towline.features.delivery import Delivery
 from towline.features.expose import Exposed
 from towline.features.programs import Programs
+from towline.features.rights import agent_rights, require
 from towline.features.state import Narrator, SessionState
+from towline.kube.access import Right
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
@@ -36,6 +38,12 @@ class PreviewOptions:
     proxy_protocol: bool
     agent: AgentSpec
     timeout_seconds: float
+
+
+def rights(namespace: str) -> list[Right]:
+    """What it takes, besides a way for the link."""
+    make, ask = (Right(verb, "", "services", namespace=namespace) for verb in ("create", "get"))
+    return [*agent_rights(namespace), make, ask]
 
 
 class Preview:
@@ -72,14 +80,14 @@ class Preview:
         """
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(Client(self._access))
+            await self._refuse_if_unfit(client)
             keeper = self._keeper = await stack.enter_async_context(self._new_keeper(client))
             await keeper.start()
             group = await stack.enter_async_context(asyncio.TaskGroup())
             await self._deliver(stack, group, keeper)
-            self._service = await service.create(client, self._access.namespace, self._manifest())
-            settling = group.create_task(keeper.settle(), name="settle")
+            body = self._manifest(keeper.owner_reference)
+            self._service = await service.create(client, self._access.namespace, body)
             watching = group.create_task(self._programs.watch(), name="programs")
-            stack.callback(settling.cancel)
             stack.callback(watching.cancel)
             self._state.live()
             try:
@@ -125,6 +133,8 @@ class Preview:
         self._tell.progress("Waiting for the agent to answer")
         await link.first(self._options.timeout_seconds)
         await delivery.claimed()
+        # With the Job's deadline the service would end, too.
+        await keeper.settle()
 
     def _servers(self, port: Port) -> list[Target]:
         """What clients of a port connect to."""
@@ -138,11 +148,14 @@ class Preview:
         if self._keeper:
             self._keeper.doubt()
 
-    def _manifest(self) -> dict[str, Any]:
-        assert self._keeper
+    async def _refuse_if_unfit(self, client: Client) -> None:
+        """Learn whether the service could be made, before anything is."""
+        namespace = self._access.namespace
+        self._tell.progress(f"Looking for room for the service {self._options.name}")
+        await require(client, namespace, rights(namespace))
+        await service.create(client, namespace, self._manifest(), dry_run=True)
+
+    def _manifest(self, *owner: dict[str, Any]) -> dict[str, Any]:
         return service.manifest(
-            self._options.name,
-            self._spec,
-            self._keeper.owner_reference,
-            external=self._options.external,
+            self._options.name, self._spec, owner, external=self._options.external
         )

@@ -100,7 +100,7 @@ class Cluster:
         await self.make(DEPLOYMENTS, {"metadata": {"name": "web"}, "spec": {"replicas": 3}})
 
     async def preview(self, agent: str = AGENT, **metadata: Any) -> None:
-        body = service.manifest("mine", AgentSpec(name=agent, role="preview"), {}, external=False)
+        body = service.manifest("mine", AgentSpec(name=agent, role="preview"), (), external=False)
         body["metadata"]["annotations"] = {OWNER: OWNER_NAME, SINCE: SINCE_TIME}
         del body["metadata"]["ownerReferences"]
         body["metadata"] |= metadata

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.documented import rules
-from towline.features import clean, injection, recover
+from towline.features import clean, injection, preview, recover
 from towline.features.reference import Reference
 from towline.features.rights import agent_rights, link_rights
 from towline.features.survey import CHANGED, list_right
@@ -41,6 +41,11 @@ def of_any_name(rights: Iterable[Right]) -> set[Right]:
 )
 def test_documented_rights_are_what_is_looked_for(command: str, rights: list[Right]) -> None:
     assert documented(command) == of_any_name(rights)
+
+
+def test_documented_rights_of_a_preview_are_beside_those_of_connect() -> None:
+    both = documented("connect") | documented("preview")
+    assert both == {*preview.rights("dev"), *link_rights("dev", "portforward")}
 
 
 def test_documented_rights_in_pods_are_what_is_looked_for() -> None:
