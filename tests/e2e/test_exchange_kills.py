@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.e2e import objects
-from tests.e2e.cutting import AFTER, BEFORE, cutting
-from tests.e2e.exchanging import await_answerer, exchanging
+from tests.e2e.cutting import AFTER, BEFORE, cut_at_each_write, cutting
+from tests.e2e.exchanging import answerer, await_answerer, exchanging
 from tests.e2e.waiting import until
 
 # Ten sessions start at a time: each needs a while to come to its agent.
@@ -66,3 +66,17 @@ def test_killed_at_each_write(lab, laptop, no_trace, when):
         until(lambda: not objects.agents(lab), 60, "the agents to be gone")
         for number in numbers:
             await_answerer(lab, "web", f"cut-{number}")
+
+
+@pytest.mark.parametrize("when", [BEFORE, AFTER])
+def test_killed_at_the_write_into_a_pod(lab, laptop, no_trace, when):
+    no_trace.allow_grace(GRACE_SECONDS)
+    arguments = ("deploy/sample", "--expose=1:8080", f"--grace={GRACE_SECONDS}")
+    address, _ = objects.addresses_of_service(lab, "sample")
+    cut = []
+    for write in cut_at_each_write(laptop, when, *arguments, command="exchange"):
+        cut.append(write.path.rpartition("/")[2])
+        assert answerer(lab, address, 8080) == "sample"
+        no_trace.check()
+        assert answerer(lab, address, 8080) == "sample"
+    assert cut == ["ephemeralcontainers"]
