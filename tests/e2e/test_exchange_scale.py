@@ -333,12 +333,17 @@ def test_documented_rights_are_enough(users, lab, laptop, trace):
     until(lambda: state(lab, "deploy/shop") == (2, None), GRACE_SECONDS + 30, "it to be undone")
 
 
-def test_who_may_not_make_roles_is_told(users, lab, laptop, trace):
+def test_who_may_not_make_roles_is_told_and_others_may_recover_it(users, lab, laptop, trace):
     who = as_user(lab, laptop, "makes-no-roles")
     with led_here(lab, laptop, "deploy/shop", *who) as session:
         assert "tow recover deploy/shop" in session.event("note")["message"]
-        session.interrupt()
-        assert session.end(BACK_SECONDS) == 0
+        session.process.kill()
+        session.end()
+    until(lambda: not objects.agents(lab), GRACE_SECONDS + 30, "the agent to be gone")
+    assert state(lab, "deploy/shop")[0] == 0
+    done = laptop.run(laptop.tow, "recover", "deploy/shop", "-n", NAMESPACE)
+    assert done.returncode == 0, done.stderr
+    assert state(lab, "deploy/shop") == (2, None)
 
 
 def test_right_that_is_missing_is_named(users, lab, laptop, trace):
