@@ -300,6 +300,27 @@ async def test_pod_speaks_with_its_own_program(pod, program):
         writer.close()
 
 
+async def test_not_one_request_fails_at_the_switches(pod, program):
+    answers = []
+    over = asyncio.Event()
+
+    async def ask_again_and_again(host):
+        while not over.is_set():
+            answers.append(await ask(host))
+
+    async with asyncio.TaskGroup() as group:
+        for host in (POD4, POD6) * 4:
+            group.create_task(ask_again_and_again(host))
+        for _ in range(3):
+            async with agent(pod) as process, session(pod) as it:
+                await asyncio.sleep(0.2)  # of requests
+                it.peer.go_away("the session ends")
+                async with asyncio.timeout(SECONDS):
+                    assert await process.wait() == 0
+        over.set()
+    assert set(answers) == {"session", "program"}
+
+
 async def test_program_has_the_port_again_when_the_session_stays_away(pod, program):
     async with agent(pod, grace_seconds=0.5) as process:
         async with session(pod):

@@ -7,6 +7,7 @@ import select
 import socket
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, contextmanager, nullcontext
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +25,8 @@ PORT, OTHER_PORT, UDP_PORT = 8080, 8081, 5300
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 ALL = [(POD4, TCP), (POD6, TCP), (POD4, UDP), (POD6, UDP)]
 NAME = "towline-61000"
+# After so long the kernel has given up what it needs no more.
+KERNEL_SECONDS = 0.5
 _HOLDER = Path(__file__).with_name("pod_redirect.py")
 
 
@@ -59,7 +62,7 @@ class Scene:
         finally:
             redirect.close()
 
-    def who_gets(self, host, kind=TCP, port=0, source="", inside=False):
+    def who_gets(self, host, kind=TCP, port=0, source="", source_port=0, inside=False):
         """Speak to the pod from its node, or from inside: `program` or `agent` hears of it."""
         port = port or (PORT if kind == TCP else UDP_PORT)
         with self.pod.inside() if inside else nullcontext():
@@ -67,7 +70,8 @@ class Scene:
         with client:
             client.settimeout(10)
             if source:
-                client.bind((source, 0))
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                client.bind((source, source_port))
             client.connect((host, port))
             return self.hears(client, kind, port)
 
@@ -146,7 +150,22 @@ def test_connections_of_the_agent_last_after_the_redirect_has_stopped(scene, hos
         redirect.stop()
         redirect.stop()
         assert scene.who_gets(host) == "program"
-        exchange(*both)
+        end = time.monotonic() + KERNEL_SECONDS
+        while time.monotonic() < end:
+            exchange(*both)
+
+
+@pytest.mark.parametrize("host", [POD4, POD6])
+def test_client_that_uses_a_port_again_comes_to_the_new_agent(scene, host):
+    with _start(scene) as holder:
+        assert holder.stdout.readline() == "ready\n"
+        with scene.connection(host, scene.agent[TCP]) as (client, _):
+            holder.kill()
+            holder.wait()
+            address = client.getsockname()
+    scene.agent[TCP].close()
+    with scene.pod.listen() as scene.agent[TCP], scene.redirected():
+        assert scene.who_gets(host, source=address[0], source_port=address[1]) == "agent"
 
 
 def exchange(client, other):

@@ -7,6 +7,7 @@ Messages are those of linux/netfilter/nf_tables.h, expressions those of `nft --d
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
@@ -21,6 +22,10 @@ from towline.wire.target import Port, Protocol
 # Before the usual -100, of a mesh's sidecar for example, and after conntrack at -200.
 _PRIORITY = -101
 _CHAIN = b"prerouting\0"
+_HOLDER = b"tracking\0"
+# Together with a port's number the mark of its connections: what an agent that was killed has
+# left of them in conntrack can be found.
+_MARK = 0x70770000
 
 _NETLINK_NETFILTER = 12  # missing from the socket module
 _NEW_TABLE, _NEW_CHAIN = netlink.NF_TABLES | 0, netlink.NF_TABLES | 3
@@ -31,6 +36,10 @@ _FAMILY_INET = struct.pack(">BBH", 1, 0, 0)
 _TABLE_OWNER = 0x2
 _HOOK_PREROUTING = 0
 _REGISTER = struct.pack(">I", 1)
+_FORGET = 1 << 8 | 2  # of linux/netfilter/nfnetlink_conntrack.h
+_CTA_MARK, _CTA_MARK_MASK = 8, 21
+_CT_STATE, _CT_MARK = 0, 3
+_CT_READ, _CT_WRITE = 1, 4
 _META_IIF, _META_NFPROTO, _META_L4PROTO = 4, 15, 16
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _EQUAL, _NOT_EQUAL = 0, 1
@@ -67,12 +76,14 @@ class Redirect:
     def __init__(self, name: str, redirections: Sequence[Redirection]) -> None:
         """Make it. Raises OSError whose text says in one line what the kernel lacks."""
         self._table = name.encode() + b"\0"
+        self._marks = {_MARK | each.port.number for each in redirections}
         self._socket: socket.socket | None = None
         try:
             self._socket = socket.socket(
                 socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
             )
             self._socket.setblocking(False)
+            self._forget()
             netlink.change(self._socket, *self._messages(redirections))
         except OSError as error:
             self.close()
@@ -83,8 +94,8 @@ class Redirect:
     def stop(self) -> None:
         """Let new connections go past; those that are there stay with the agent.
 
-        The chain is left: the kernel translates addresses for as long as somebody has one. Safe
-        to call twice.
+        The table is left: the kernel translates addresses for as long as somebody has a chain for
+        that, and a rule that takes conntrack. Safe to call twice.
         """
         if self._socket is None:
             return
@@ -97,8 +108,21 @@ class Redirect:
     def close(self) -> None:
         """Remove the table. What came by it is cut off, unless it has ended."""
         if self._socket is not None:
+            self._forget()
             self._socket.close()
             self._socket = None
+
+    def _forget(self) -> None:
+        """Have conntrack forget the connections of the ports.
+
+        It keeps them for minutes or days, and a client that uses the same port again would be
+        led to where no listener is any more.
+        """
+        assert self._socket is not None
+        for mark in self._marks:
+            wanted = attribute(_CTA_MARK, _number(mark)) + attribute(_CTA_MARK_MASK, b"\xff" * 4)
+            with contextlib.suppress(OSError):  # it is not there without conntrack's netlink
+                netlink.ask(self._socket, netlink.message(_FORGET, netlink.ACK, bytes(4) + wanted))
 
     def _messages(self, redirections: Sequence[Redirection]) -> Iterable[bytes]:
         yield netlink.message(
@@ -109,33 +133,50 @@ class Redirect:
         hook = nested(
             4, attribute(1, _number(_HOOK_PREROUTING)), attribute(2, struct.pack(">i", _PRIORITY))
         )
-        names = attribute(1, self._table) + attribute(3, _CHAIN)
+        table = attribute(1, self._table)
         yield netlink.message(
-            _NEW_CHAIN, _CREATE, _FAMILY_INET + names + hook + attribute(7, b"nat\0")
+            _NEW_CHAIN,
+            _CREATE,
+            _FAMILY_INET + table + attribute(3, _CHAIN) + hook + attribute(7, b"nat\0"),
         )
+        yield netlink.message(_NEW_CHAIN, _CREATE, _FAMILY_INET + table + attribute(3, _HOLDER))
+        yield self._rule(_HOLDER, _ct(_CT_STATE, _CT_READ))
         for each in redirections:
+            yield self._rule(_CHAIN, *_arriving(each.port), *_marked(_MARK | each.port.number))
+            opening = (*_arriving(each.port), *_opening(each.port))
             for source in each.exempt:
-                yield self._rule(*_arriving(each), *_source(source), _verdict(_RETURN))
-            yield self._rule(*_arriving(each), *_redirected(each.listener))
+                yield self._rule(_CHAIN, *opening, *_source(source), _verdict(_RETURN))
+            yield self._rule(_CHAIN, *opening, *_redirected(each.listener))
 
-    def _rule(self, *expressions: bytes) -> bytes:
-        names = attribute(1, self._table) + attribute(2, _CHAIN)
+    def _rule(self, chain: bytes, *expressions: bytes) -> bytes:
+        names = attribute(1, self._table) + attribute(2, chain)
         return netlink.message(_NEW_RULE, _APPEND, _FAMILY_INET + names + nested(4, *expressions))
 
 
-def _arriving(each: Redirection) -> Iterable[bytes]:
-    """`iif != lo meta l4proto PROTOCOL th dport PORT`, for TCP a SYN.
+def _arriving(port: Port) -> Iterable[bytes]:
+    """`iif != lo meta l4proto PROTOCOL th dport PORT`."""
+    number = struct.pack(">H", port.number)
+    yield from (_meta(_META_IIF), _compare(_NOT_EQUAL, _LOOPBACK_INDEX))
+    yield from (_meta(_META_L4PROTO), _compare(_EQUAL, bytes([port.protocol])))
+    yield from (_payload(_TRANSPORT_HEADER, 2, 2), _compare(_EQUAL, number))
+
+
+def _opening(port: Port) -> Iterable[bytes]:
+    """`tcp flags syn / fin,syn,rst,ack`; for UDP anything.
 
     Conntrack begins with the table: a connection from before is new to it, though in the middle.
     """
-    yield from (_meta(_META_IIF), _compare(_NOT_EQUAL, _LOOPBACK_INDEX))
-    yield from (_meta(_META_L4PROTO), _compare(_EQUAL, bytes([each.port.protocol])))
-    number = struct.pack(">H", each.port.number)
-    yield from (_payload(_TRANSPORT_HEADER, 2, 2), _compare(_EQUAL, number))
-    if each.port.protocol == Protocol.TCP:
+    if port.protocol == Protocol.TCP:
         flag, mask = _SYN_OF_ALL
         yield from (_payload(_TRANSPORT_HEADER, _TCP_FLAGS, 1), _masked(mask))
         yield _compare(_EQUAL, bytes([flag]))
+
+
+def _marked(mark: int) -> Iterable[bytes]:
+    """`ct mark set MARK`, which takes it in the host's byte order."""
+    value = nested(2, attribute(1, struct.pack("=I", mark)))
+    yield _expression(b"immediate", attribute(1, _REGISTER), value)
+    yield _ct(_CT_MARK, _CT_WRITE)
 
 
 def _source(address: IPAddress) -> Iterable[bytes]:
@@ -159,6 +200,11 @@ def _verdict(code: int) -> bytes:
 
 def _meta(key: int) -> bytes:
     return _expression(b"meta", attribute(2, _number(key)), attribute(1, _REGISTER))
+
+
+def _ct(key: int, deed: int) -> bytes:
+    """Read what conntrack knows into the register, or write it from there."""
+    return _expression(b"ct", attribute(2, _number(key)), attribute(deed, _REGISTER))
 
 
 def _payload(base: int, offset: int, size: int) -> bytes:

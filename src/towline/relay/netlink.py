@@ -36,13 +36,18 @@ def nested(kind: int, *attributes: bytes) -> bytes:
 
 
 def change(owner: socket.socket, *messages: bytes) -> None:
-    """Have nf_tables carry out messages, all or none, through a socket that does not block.
-
-    Raises OSError with the kernel's errno; those messages are told apart that ask for ACK.
-    """
+    """Have nf_tables carry out messages, all or none; otherwise as :func:`ask`."""
     batch = struct.pack(">BBH", 0, 0, NF_TABLES >> 8)
     begin, end = message(_BATCH_BEGIN, 0, batch), message(_BATCH_END, 0, batch)
-    owner.send(b"".join((begin, *messages, end)))
+    ask(owner, b"".join((begin, *messages, end)))
+
+
+def ask(owner: socket.socket, messages: bytes) -> None:
+    """Have the kernel carry out messages, through a socket that does not block.
+
+    Raises OSError with the kernel's errno for those that ask for ACK.
+    """
+    owner.send(messages)
     # The kernel has answered when send() returns. All is read: what is said later is not of this.
     replies = []
     with contextlib.suppress(BlockingIOError):

@@ -138,6 +138,7 @@ async def test_pod_speaks_with_its_own_program(client: Client, name: str) -> Non
         for address in await addresses(client, name):
             assert name.encode() in await told(client, name, address, WEB.number)
         assert not held.heard
+    await ended(client, held)
 
 
 async def neighbour(client: Client) -> str:
@@ -173,6 +174,7 @@ async def test_probes_reach_the_pod_and_what_else_comes_from_the_node_does_not(
                 await asyncio.sleep(0.2)
         assert not [words for words in held.heard if b"kube-probe" in words]
         found = await client.get(PODS, name, namespace=NAMESPACE)
+    await ended(client, held)
     assert [each["restartCount"] for each in found["status"]["containerStatuses"]] == [0]
     conditions = {each["type"]: each["status"] for each in found["status"]["conditions"]}
     assert conditions["Ready"] == "True"
