@@ -27,7 +27,7 @@ types: ## mypy --strict
 	@$(TOOLS) mypy
 
 unit: ## The unit tests alone: no root, no cluster
-	@$(TOOLS) pytest tests/unit
+	@$(TOOLS) pytest -n auto tests/unit
 
 bench: lab-up ## The figures of docs/performance.md
 	@$(TOOLS) --lab python -m benchmarks

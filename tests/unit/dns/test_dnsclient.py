@@ -135,7 +135,7 @@ async def test_connection_that_is_closed_early_is_an_error():
 
 
 @pytest.mark.parametrize("ask", [exchange, exchange_udp, exchange_tcp])
-@pytest.mark.parametrize("junk", [b"", b"short", DATA[:-14]])
+@pytest.mark.parametrize("junk", [b"", b"short", DATA[:-14]], ids=["empty", "short", "cut"])
 async def test_what_is_no_query_is_not_sent(ask, junk):
     async with FakeNameserver(lambda data, _: [good(data)]) as server:
         with pytest.raises(DnsError):
