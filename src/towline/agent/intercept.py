@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from towline.agent.addresses import Addresses
 from towline.agent.kubelet import Kubelet
 from towline.agent.redirect import Redirect, Redirection
 from towline.agent.tcp import Run, TcpPort
@@ -67,19 +68,24 @@ class Interception:
         self.underway = Underway()
         self.passes = any(each.original is not None for each in ports)
         """Whether what nobody claims has somewhere to go."""
+        self._addresses = Addresses()
         self._redirecting = redirecting
         self._redirect: Redirect | None = None
         kubelet = redirecting.kubelet if redirecting else None
         self._ports = {
             each.port: _KINDS[each.port.protocol](
-                each.port, each.original, run, self.underway, kubelet
+                each.port, each.original, run, self.underway, self._addresses, kubelet
             )
             for each in ports
         }
+        self._run = run
+        self._originals = {each.original.host for each in ports if each.original}
         self._released = False
 
     async def start(self) -> None:
         """Listen. Raises OSError when a port, or the redirect, cannot be had."""
+        for host in filter(None, self._originals):
+            self._run(self._addresses.find(host))
         listeners = {port: await each.start() for port, each in self._ports.items()}
         if self._redirecting is not None:
             table, kubelet = self._redirecting

@@ -19,6 +19,7 @@ from towline.agent.telling import BACK, GONE, tell
 from towline.agent.undoing import Changed, undo_until_done
 from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
 from towline.relay.request import Message
+from towline.relay.splice import Splice
 from towline.relay.stream import Stream
 from towline.wire.frames import Kind, Reason
 from towline.wire.mux import Mux
@@ -124,7 +125,7 @@ class Agent:
         peer = Peer(
             Mux(client=False, hello={"version": __version__, **pod.facts()}),
             on_opened=lambda *opened: self._on_opened(peer, *opened),
-            on_goaway=lambda _: self.end(),
+            on_goaway=lambda _: self._goodbye(peer),
             on_lost=lambda _: self._on_lost(peer),
             **self._keepalive._asdict(),
         )
@@ -172,6 +173,18 @@ class Agent:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _goodbye(self, peer: Peer) -> None:
+        """The session is over. What it has not accepted, and datagrams, are not for it any more.
+
+        That its transport is closed may be heard a second later.
+        """
+        for stream in list(peer.streams.values()):
+            handler = stream.handler
+            if handler is not None and not stream.incoming and not isinstance(handler, Splice):
+                stream.reset(Reason.GOING_AWAY)
+                handler.reset(Reason.GOING_AWAY)
+        self.end()
 
     def _on_lost(self, peer: Peer) -> None:
         self._peers.remove(peer)

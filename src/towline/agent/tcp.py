@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Callable, cast
 
+from towline.agent.addresses import Addresses
 from towline.agent.claims import ACCEPT_SECONDS, Claims
 from towline.agent.copying import TOTAL_LAG_BYTES, CopiedPassing, Copy
 from towline.agent.kubelet import HEAD_SECONDS, Kubelet, is_request
@@ -46,6 +47,7 @@ class TcpPort:
         original: Target | None,
         run: Run,
         underway: Underway,
+        addresses: Addresses,
         kubelet: Kubelet | None = None,
     ) -> None:
         self.claims = Claims(port)
@@ -54,6 +56,7 @@ class TcpPort:
         self.number = port.number
         self.run = run
         self.underway = underway
+        self.addresses = addresses
         self.lag = Allowance(TOTAL_LAG_BYTES)
         self._server: asyncio.AbstractServer | None = None
 
@@ -219,16 +222,29 @@ class _Arrival(asyncio.Protocol):
         self._transport.set_protocol(client)
         client.connection_made(self._transport)
         underway.open -= 1  # as an offer
-        self._port.run(_join(client, original, underway))
+        hosts = self._port.addresses.of(original.host)
+        self._port.run(_join(client, hosts, original.port, underway))
 
 
-async def _join(client: Passing, original: Target, underway: Underway) -> None:
+async def _join(client: Passing, hosts: Sequence[str], port: int, underway: Underway) -> None:
     """Join a client to the original, or reset it."""
-    loop = asyncio.get_running_loop()
-    dialling = loop.create_connection(lambda: Passing(underway), original.host, original.port)
     try:
-        _, upstream = await asyncio.wait_for(dialling, PASS_SECONDS)
+        upstream = await asyncio.wait_for(_dial(hosts, port, underway), PASS_SECONDS)
     except (OSError, asyncio.TimeoutError):
         client.abort()
         return
     client.join(upstream)
+
+
+async def _dial(hosts: Sequence[str], port: int, underway: Underway) -> Passing:
+    """Connect to the first of some hosts that answers. Raises OSError when none does."""
+    loop = asyncio.get_running_loop()
+    failure = OSError()
+    for host in hosts:
+        try:
+            _, made = await loop.create_connection(lambda: Passing(underway), host, port)
+        except OSError as error:
+            failure = error
+        else:
+            return made
+    raise failure

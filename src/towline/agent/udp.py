@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
+from towline.agent.addresses import Addresses
 from towline.agent.claims import ACCEPT_SECONDS, Claims
 from towline.agent.kubelet import Kubelet
 from towline.agent.listening import UdpClient, UdpListener
@@ -40,12 +41,14 @@ class UdpPort:
         original: Target | None,
         run: Run,
         underway: Underway,
+        addresses: Addresses,
         kubelet: Kubelet | None = None,
     ) -> None:
         self.claims = Claims(port)
         self.original = original
         self.run = run
         self.underway = underway
+        self.addresses = addresses
         self.allowance = Allowance(TOTAL_BYTES)
         self._number = 0 if kubelet else port.number
         self._loop = asyncio.get_running_loop()
@@ -225,10 +228,9 @@ class _Flow:
         self._port.run(self._connect(original))
 
     async def _connect(self, original: Target) -> None:
+        host = self._port.addresses.of(original.host)[0]
         try:
-            made = await ConnectedUdp.open(
-                original.host, original.port, self.answer, lambda _: None
-            )
+            made = await ConnectedUdp.open(host, original.port, self.answer, lambda _: None)
         except OSError:
             self.end()
             return

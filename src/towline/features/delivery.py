@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import cast
+from weakref import WeakSet
 
 from towline.errors import AgentError
 from towline.features import expose
@@ -20,6 +21,8 @@ Preface = Callable[[Incoming], bytes]
 """What a program is told of a TCP connection, before what that says."""
 
 FINISH_SECONDS = 5.0
+# How often it is looked whether datagrams still wait for their answers.
+LOOK_SECONDS = 0.02
 
 
 class Delivery:
@@ -49,6 +52,7 @@ class Delivery:
         self._on_claimed = on_claimed
         self._claims: set[Stream] = set()
         self._under_way: set[Stream] = set()
+        self._flows: WeakSet[UdpDelivery] = WeakSet()
         self._finished = asyncio.Event()
         self._claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -59,14 +63,14 @@ class Delivery:
     async def finish(self) -> None:
         """Take nothing new, and let what is under way end by itself, for `FINISH_SECONDS`.
 
-        Nobody waits for what becomes of a copy.
+        What a client says by UDP is under way until it is answered. Nobody waits for what becomes
+        of a copy.
         """
         for stream in self._claims:
             stream.reset(Reason.CANCELLED)
-        if self._under_way and not self._copy:
-            self._finished.clear()
+        if not self._copy:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._finished.wait(), FINISH_SECONDS)
+                await asyncio.wait_for(self._until_finished(), FINISH_SECONDS)
 
     def claim(self, peer: Peer) -> None:
         """Claim the ports through a transport that has come up."""
@@ -110,9 +114,18 @@ class Delivery:
             flow = UdpDelivery(
                 stream, destination, lambda: self._on_unserved(port), copy=self._copy
             )
+            self._flows.add(flow)
             self._group.create_task(flow.run(), name="deliver")
         else:
             self._join(stream, port, preface)
+
+    async def _until_finished(self) -> None:
+        if self._under_way:
+            self._finished.clear()
+            await self._finished.wait()
+        while waiting := [flow for flow in self._flows if not flow.end_if_answered()]:
+            self._flows = WeakSet(waiting)
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _join(self, stream: Stream, port: Port, preface: bytes) -> None:
         """Join a connection to a new one to its program."""

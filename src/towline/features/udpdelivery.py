@@ -16,6 +16,8 @@ from towline.wire.target import Target
 # A program that does not listen has been heard of by then: at once on this machine.
 REFUSAL_SECONDS = 0.5
 KEPT_BYTES = 128 * 1024
+# What has not been answered by then needs no answer, or gets none.
+ANSWER_SECONDS = 0.5
 
 
 class UdpDelivery:
@@ -43,8 +45,23 @@ class UdpDelivery:
         self._room = KEPT_BYTES
         self._local: ConnectedUdp | None = None
         self._accepted = False
+        self._asked: float | None = None  # loop time
         self._news: asyncio.Future[OSError | None]
         self._task: asyncio.Task[None] | None = None
+
+    def end_if_answered(self) -> bool:
+        """End it, unless the client has said something just now that has not been answered.
+
+        The client's next datagram then comes to whoever has the port.
+        """
+        if self._stream.closed:
+            return True
+        now = asyncio.get_running_loop().time()
+        if self._asked is not None and now - self._asked < ANSWER_SECONDS:
+            return False
+        self._stream.end(Reason.CANCELLED)
+        self._over(None)
+        return True
 
     async def run(self) -> None:
         """Find the program; what goes on afterwards needs no task."""
@@ -92,6 +109,7 @@ class UdpDelivery:
     # -- the stream
 
     def _said(self, datagram: bytes) -> None:
+        self._asked = asyncio.get_running_loop().time()
         if not self._accepted and len(datagram) <= self._room:
             self._room -= len(datagram)
             self._kept.append(datagram)
@@ -107,6 +125,7 @@ class UdpDelivery:
     # -- the program
 
     def _answered(self, datagram: bytes) -> None:
+        self._asked = None
         if not self._news.done():
             self._news.set_result(None)
         self._accept()

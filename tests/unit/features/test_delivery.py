@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.unit.features.interceptions import SECONDS, ground
+from towline.agent import tcp
 from towline.agent.intercept import Intercepted
 from towline.agent.tcp import KEPT_BYTES
 from towline.errors import AgentError
@@ -148,9 +149,16 @@ async def test_session_with_several_transports_gets_each_connection_once() -> No
         assert await here.ask() == b"original:HELLO"
 
 
+def say_goodbye(peer: Peer) -> None:
+    """That its transport is closed, too, may be heard later."""
+    peer.go_away("the session ends")
+
+
+@pytest.mark.parametrize("end", [Peer.abort, say_goodbye])
 async def test_program_that_cannot_be_reached_holds_up_no_end(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, end: Callable[[Peer], None]
 ) -> None:
+    monkeypatch.setattr(tcp, "ACCEPT_SECONDS", 2 * SECONDS)
     begun = asyncio.Event()
 
     async def hang(*_: object) -> None:
@@ -163,7 +171,7 @@ async def test_program_that_cannot_be_reached_holds_up_no_end(
         await delivery.claimed()
         asking = asyncio.ensure_future(here.ask())
         await begun.wait()
-        peer.abort()
+        end(peer)
         assert await asking == b"original:HELLO"
 
 

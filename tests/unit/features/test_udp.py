@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.unit.relay.links import Recorder
 from towline.agent import udp
 from towline.agent.intercept import Intercepted
 from towline.agent.server import Agent
-from towline.features import udpdelivery
+from towline.features import delivery, udpdelivery
 from towline.features.delivery import Delivery
 from towline.relay.peer import Peer
 from towline.relay.stream import Stream
@@ -77,10 +77,12 @@ class Ground:
     program: Origin
     group: asyncio.TaskGroup
     stack: AsyncExitStack
+    delivery: Delivery = field(init=False)
+    """The last session's."""
 
     async def session(self, *, copy: bool = False) -> Peer:
         """A session that has claimed the port."""
-        delivery = Delivery(
+        delivery = self.delivery = Delivery(
             {self.port: Target("localhost", self.program.port)}, self.group, copy=copy
         )
         _, peer = await asyncio.get_running_loop().create_connection(
@@ -174,6 +176,44 @@ async def test_session_that_is_lost_loses_its_clients_to_the_original() -> None:
         peer.abort()
         await answered(client, b"b")
         assert await client.heard.get() == b"original:B"
+
+
+async def test_session_that_says_goodbye_leaves_its_clients_to_the_original() -> None:
+    async with ground() as here:
+        peer = await here.session()
+        client = await here.client()
+        assert await client.ask(b"a") == b"program:A"
+        peer.go_away("its transport is closed later")
+        await answered(client, b"b")
+        assert await client.heard.get() == b"original:B"
+        peer.abort()
+
+
+async def test_session_finishes_when_its_clients_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(udpdelivery, "ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(delivery, "FINISH_SECONDS", SECONDS)
+    async with ground() as here:
+        peer = await here.session()
+        done, waiting = await here.client(), await here.client()
+        assert await done.ask(b"a") == b"program:A"
+        here.program.silent, before = True, set(here.program.clients)
+        waiting.socket.send(b"b")
+        while await here.program.heard.get() != b"b":
+            pass
+        finishing = asyncio.ensure_future(here.delivery.finish())
+        while len(peer.streams) > 1:
+            await asyncio.sleep(0.005)
+        await answered(done, b"c")
+        assert await done.heard.get() == b"original:C"
+        assert not finishing.done()
+        (client,) = here.program.clients - before
+        here.program.transport.sendto(b"late", client)
+        assert await waiting.heard.get() == b"late"
+        await finishing
+        await answered(waiting, b"d")
+        assert await waiting.heard.get() == b"original:D"
 
 
 async def test_another_transport_goes_on_where_one_is_lost() -> None:
