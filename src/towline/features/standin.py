@@ -166,7 +166,7 @@ class StandIn:
         """Lead the object's traffic to the agent, and back at the end."""
         assert self._keeper
         self._switch = switch
-        stack.push_async_callback(self._withdraw, link, delivery)
+        stack.push_async_callback(withdraw, switch, link, delivery)
         self._keeper.release()
         await switch.begin(self._keeper.pod)
 
@@ -182,17 +182,18 @@ class StandIn:
                 await asyncio.sleep(FOLLOW_SECONDS)
                 self._claimed.set()
 
-    async def _withdraw(self, link: Link, delivery: Delivery) -> None:
-        """Put the object back, let what is under way end, and leave the rest to the agent."""
-        assert self._switch
-        try:
-            await self._switch.end()
-        except TowlineError:
-            # A goodbye would end the agent, with nobody in its place.
-            link.abandon()
-            raise
-        await delivery.finish()
-
     def _doubt(self) -> None:
         if self._keeper:
             self._keeper.doubt()
+
+
+async def withdraw(switch: Switch, link: Link, delivery: Delivery) -> None:
+    """Put the object back, let what is under way end, and leave the rest to the agent."""
+    try:
+        await switch.end()
+    except BaseException:
+        # A goodbye would end the agent, with nobody in its place. This may be cancelled, too: by
+        # what fails meanwhile.
+        link.abandon()
+        raise
+    await delivery.finish()
