@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.fakes.pki import Authority
+from tests.fakes.pki import Authority, Pair
 from tests.unit.agent.inside import KEY, PATH, Inside
 from towline.agent import apiserver
 from towline.agent.apiserver import ApiFailure, ApiServer, Conflict, NotFound
@@ -192,3 +192,9 @@ async def test_api_is_reached_by_ipv6(
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
         assert await ApiServer(str(inside.folder)).get(PATH) == {"kind": ""}
     assert f"Host: [::1]:{port}".encode() in heard[0]
+
+
+async def test_authority_may_be_any_that_has_signed(inside: Inside, server_pair: Pair) -> None:
+    await inside.intercept()
+    (inside.folder / "ca.crt").write_bytes(server_pair.certificate.read_bytes())
+    assert await ApiServer(str(inside.folder)).get(PATH) == inside.service
