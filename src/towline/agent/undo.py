@@ -8,6 +8,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -27,6 +28,8 @@ MANAGERS = ("towline", "towline-agent")
 #: On an agent's pods, and in the selector of a service that leads to them: the agent's Job.
 AGENT_LABEL = "towline/agent"
 LABEL_LENGTH = 63
+# What a Job may be called: a record may have been written by anybody.
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 Json = Mapping[str, Any]
 
@@ -64,7 +67,7 @@ class Record:
             raise ValueError("a record is a JSON object")
         job, owner, since = (values.get(key) for key in ("job", "owner", "since"))
         selector, replicas = values.get("selector"), values.get("replicas")
-        if not (_is_text(job, owner, since) and job):
+        if not (_is_text(job, owner, since) and _NAME.fullmatch(cast(str, job))):
             raise ValueError("a record has job, owner and since")
         if (selector is None) == (replicas is None):
             raise ValueError("a record has either selector or replicas")
@@ -124,11 +127,14 @@ def undo(value: Json, record: Record) -> dict[str, Any] | None:
 
 
 def disown(value: Json) -> dict[str, Any] | None:
-    """The merge patch after which we manage no fields of an object; None when we do not.
+    """The merge patch after which we manage no fields of an object; None when we do not, or a
+    session still has it.
 
     A server-side apply by somebody else would else meet a conflict with us, long after we are
     gone: https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
     """
+    if is_marked(value):
+        return None
     entries = value["metadata"].get("managedFields") or []
     others = [entry for entry in entries if entry.get("manager") not in MANAGERS]
     if len(others) == len(entries):

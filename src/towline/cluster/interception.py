@@ -43,10 +43,13 @@ def holder(thing: Object) -> Record | None:
 
 def selector(service: Object) -> dict[str, str]:
     """The selector of a service, the original one while it is intercepted."""
+    live = dict(service["spec"].get("selector") or {})
     record = holder(service)
-    if record is not None and record.selector is not None:
-        return record.selector
-    return dict(service["spec"].get("selector") or {})
+    if record is None or record.selector is None:
+        return live
+    # What somebody has written beside ours meanwhile counts, as it does when this is undone.
+    del live[AGENT_LABEL]
+    return live or record.selector
 
 
 def replicas(workload: Object) -> int:
@@ -97,6 +100,7 @@ class Interception:
         self._record = record
         self._what = what
         self._beginning: asyncio.Task[None] | None = None
+        self._unsure = False  # whether the change may be made although that was not answered
 
     async def begin(self) -> None:
         """Change the object, if it still is as it was seen.
@@ -114,14 +118,20 @@ class Interception:
                     f"{self._what} was changed by {changer(thing)} while this session started.",
                     "Start it again.",
                 )
-            with contextlib.suppress(Conflict):
+            try:
                 await self._patch(apply(thing, self._record))
-                return
+            except Conflict:
+                continue
+            except (ConnectionFailed, ServerError):
+                self._unsure = True
+                raise
+            return
 
     async def end(self) -> None:
         """Undo the change, or what others have left of it; safe to call twice.
 
-        Raises TowlineError when that is not done within `END_SECONDS`.
+        Raises TowlineError when that is not done within `END_SECONDS`, or when the change may yet
+        be made.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + END_SECONDS
@@ -132,7 +142,7 @@ class Interception:
         while True:
             try:
                 # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
-                await asyncio.wait_for(self._undo(), max(0.0, deadline - loop.time()))
+                undone = await asyncio.wait_for(self._undo(), max(0.0, deadline - loop.time()))
             except NotFound:
                 return
             except (*_PASSING, TimeoutError) as error:
@@ -142,6 +152,9 @@ class Interception:
             except TowlineError as error:
                 raise self._not_undone(error) from error
             else:
+                if self._unsure and not undone:
+                    raise self._not_undone("its change was not answered, and may yet be made")
+                self._unsure = False
                 return
 
     async def disturbed(self) -> SessionError:
@@ -186,8 +199,8 @@ class Interception:
         changed = apply(self._seen, self._record)["spec"]
         return {**_gist(self._seen), **{k: _without_nulls(v) for k, v in changed.items()}}
 
-    async def _undo(self) -> None:
-        await put_back(self._client, self._resource, await self._read(), self._record)
+    async def _undo(self) -> bool:
+        return await put_back(self._client, self._resource, await self._read(), self._record)
 
     async def _read(self) -> Object:
         return await self._client.get(self._resource, self._name, namespace=self._namespace)
@@ -195,9 +208,9 @@ class Interception:
     async def _patch(self, change: Object) -> None:
         await self._client.patch(self._resource, self._name, change, namespace=self._namespace)
 
-    def _not_undone(self, error: Exception) -> SessionError:
+    def _not_undone(self, why: Exception | str) -> SessionError:
         return SessionError(
-            f"{self._what} could not be put back: {error or 'no answer in time'}",
+            f"{self._what} could not be put back: {why or 'no answer in time'}",
             f"Should the agent not do it after its grace time, run 'tow recover {self._what}'.",
         )
 

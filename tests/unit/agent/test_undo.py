@@ -202,9 +202,10 @@ def test_workload_without_our_record_was_scaled_down_by_somebody_else() -> None:
 
 
 TEXTS = st.text()
+NAMES = st.from_regex(r"[a-z0-9]([-.a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
 RECORDS = st.one_of(
-    st.builds(Record, st.text(min_size=1), TEXTS, TEXTS, st.dictionaries(TEXTS, TEXTS)),
-    st.builds(Record, st.text(min_size=1), TEXTS, TEXTS, st.none(), st.integers(min_value=0)),
+    st.builds(Record, NAMES, TEXTS, TEXTS, st.dictionaries(TEXTS, TEXTS)),
+    st.builds(Record, NAMES, TEXTS, TEXTS, st.none(), st.integers(min_value=0)),
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
@@ -262,3 +263,21 @@ def test_only_our_entries_of_managed_fields_are_taken_away() -> None:
     ours = [{"manager": "towline"}, {"manager": "towline-agent"}]
     value["metadata"]["managedFields"] = [ours[0], kubectl, ours[1]]
     assert write(value, disown(value))["metadata"]["managedFields"] == [kubectl]
+
+
+@given(SITUATIONS)
+def test_fields_of_an_object_that_a_session_has_stay_its_own(
+    situation: tuple[dict[str, Any], Record],
+) -> None:
+    value, record = situation
+    managed = [{"manager": "towline", "operation": "Update"}]
+    value = {**value, "metadata": {**value["metadata"], "managedFields": managed}}
+    taken = write(value, apply(value, record))
+    assert disown(taken) is None
+    assert disown(write(taken, undo(taken, record))) is not None
+
+
+@pytest.mark.parametrize("job", ["", ".", "..", "a/b", "-", "A", "a\n"])
+def test_record_of_what_no_job_can_be_called_is_malformed(job: str) -> None:
+    with pytest.raises(ValueError, match="job"):
+        Record.from_values({"job": job, "owner": "o", "since": "s", "replicas": 1})

@@ -14,11 +14,12 @@ from aiohttp import web
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.objectstore import Collection, Key
 from tests.fakes.patching import merge
-from towline.agent.undo import AGENT_LABEL, ANNOTATION, Record
+from towline.agent.undo import AGENT_LABEL, ANNOTATION, Record, apply
 from towline.cluster import interception
 from towline.cluster.interception import Interception
 from towline.errors import SessionError
 from towline.kube.client import Client
+from towline.kube.errors import ServerError
 from towline.kube.resources import SERVICES
 from towline.kube.transport import Patience
 
@@ -143,6 +144,40 @@ async def test_service_that_cannot_be_put_back_is_told(monkeypatch: pytest.Monke
         with pytest.raises(SessionError, match="svc/web could not be put back") as caught:
             await here.interception.end()
         assert "tow recover svc/web" in caught.value.hint
+
+
+async def test_change_that_was_not_answered_is_not_taken_for_undone() -> None:
+    async with ground() as here:
+        here.server.faults.append(_fail_patches)
+        with pytest.raises(ServerError):
+            await here.interception.begin()
+        here.server.faults.clear()
+        with pytest.raises(SessionError, match="may yet be made"):
+            await here.interception.end()
+        # It comes late, and is undone by whoever looks next.
+        await here.edit(apply(here.service, RECORD))
+        await here.interception.end()
+        assert here.service["spec"]["selector"] == {"app": "web"}
+
+
+async def _fail_patches(request: web.Request) -> web.StreamResponse | None:
+    return web.Response(status=504) if request.method == "PATCH" else None
+
+
+async def test_what_somebody_wrote_beside_ours_is_the_original_selector() -> None:
+    async with ground() as here:
+        await here.interception.begin()
+        await here.edit({"spec": {"selector": {"app": "new"}}})
+        assert interception.selector(here.service) == {"app": "new"}
+
+
+async def test_first_session_writes_nothing_on_what_was_taken_over() -> None:
+    async with ground() as here:
+        await here.interception.begin()
+        await here.edit(apply(here.service, OTHER), "towline")
+        before = here.service
+        await here.interception.end()
+        assert here.service == before
 
 
 async def test_service_that_is_gone_needs_no_undoing() -> None:
