@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from towline.errors import TowlineError
+from towline.features.first import first
 from towline.features.injected import Injected, Links
 from towline.features.state import Narrator
 from towline.kube.resources import Object
@@ -44,15 +45,16 @@ class PodSet:
         return sorted(name for name, each in self._held.items() if each.live.is_set())
 
     async def take(self, pods: Sequence[Object]) -> None:
-        """Hold pods, and wait until the traffic of all of them comes here.
+        """Hold pods, and wait until the traffic of all of them comes here that stay.
 
         What is the matter with one of them ends the group.
         """
+        started = []
         for pod in pods:
             held = self._held[pod["metadata"]["name"]] = self._make(pod)
-            self._start(held, held.run())
-        for held in list(self._held.values()):
-            await held.live.wait()
+            started.append((held, self._start(held, self._hold(held))))
+        for held, task in started:
+            await first(held.live.wait(), _end_of(task))
 
     async def follow(self, events: AsyncGenerator[WatchEvent, None]) -> None:
         """Hold the pods that come, and let go those that leave; until cancelled."""
@@ -76,18 +78,25 @@ class PodSet:
         for task in self._tasks.values():
             task.cancel()
 
+    async def _hold(self, held: Injected) -> None:
+        """Hold a pod until it is gone, whether or not its leaving has been seen."""
+        await held.run()
+        if self._held.get(held.pod) is held:
+            self._let_go(held.pod)
+
     async def _welcome(self, held: Injected) -> None:
         """Hold a pod that has come; the session goes on without it if that cannot be."""
         self._tell.progress(f"The pod {held.pod} has come")
         try:
-            await held.run()
+            await self._hold(held)
         except TowlineError as error:
             if held.live.is_set():
                 raise
             self._tell.event("note", f"The pod {held.pod} is not led here: {error}")
 
-    def _start(self, held: Injected, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks[held.pod] = self._group.create_task(work, name=f"pod {held.pod}")
+    def _start(self, held: Injected, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._tasks[held.pod] = self._group.create_task(work, name=f"pod {held.pod}")
+        return task
 
     def _let_go(self, name: str) -> None:
         if self._held.pop(name, None) is None:
@@ -96,3 +105,8 @@ class PodSet:
         self._links.up(name)
         if not self._held:
             self._none.set()
+
+
+async def _end_of(task: asyncio.Task[None]) -> None:
+    """Wait for a task, and leave it alone."""
+    await asyncio.wait((task,))
