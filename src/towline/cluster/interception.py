@@ -102,6 +102,12 @@ class Interception:
         self._beginning: asyncio.Task[None] | None = None
         self._unsure = False  # whether the change may be made although that was not answered
 
+    @property
+    def predecessor(self) -> str:
+        """The Job of the agent whose session this one takes over from; "" for none."""
+        record = holder(self._seen)
+        return record.job if record else ""
+
     async def begin(self) -> None:
         """Change the object, if it still is as it was seen.
 

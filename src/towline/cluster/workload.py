@@ -106,6 +106,15 @@ class BorrowedLabels:
         await self._write(pod, self._borrowed)
         self._worn.add(pod)
 
+    async def take_from(self, job: str) -> None:
+        """Take them from the pods of somebody else's agent. Raises ApiError."""
+        theirs = await self._client.list(
+            PODS, namespace=self._namespace, labels=f"{AGENT_LABEL}={job}"
+        )
+        for pod in theirs.items:
+            with contextlib.suppress(NotFound):
+                await self._write(pod["metadata"]["name"], dict.fromkeys(self._borrowed))
+
     async def take_off(self) -> None:
         """Give all pods their own labels back. Raises ApiError."""
         while self._own:

@@ -130,6 +130,9 @@ class Scaling:
         await self._labels.put_on(pod)
         await asyncio.sleep(self._spread_seconds)
         await self._change.begin()
+        # Its session may be gone: it would get a share of what comes, and refuse it.
+        if self._change.predecessor:
+            await self._labels.take_from(self._change.predecessor)
 
     async def follow(self, pod: str) -> None:
         """Let the agent's new pod be one."""

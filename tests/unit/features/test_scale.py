@@ -177,8 +177,8 @@ async def scaling(
         yield server, client, Scaling(change, labels, originals, told, spread_seconds=0.0)
 
 
-async def is_led_to(client: Client) -> bool:
-    agent = await client.get(PODS, "agent", namespace="default")
+async def is_led_to(client: Client, pod: str = "agent") -> bool:
+    agent = await client.get(PODS, pod, namespace="default")
     return agent["metadata"]["labels"].get("app") == "shop"
 
 
@@ -252,3 +252,18 @@ async def test_new_pod_of_the_agent_is_led_to() -> None:
         await switch.follow("new")
         found = await client.get(PODS, "new", namespace="default")
         assert found["metadata"]["labels"] == {"app": "shop"}
+
+
+async def test_pod_of_whom_it_is_taken_from_gets_nothing_any_more() -> None:
+    async with scaling(Told()) as (server, client, first):
+        await first.begin("agent")
+        agent = {"metadata": {"name": "second", "labels": {"towline/agent": "second"}}}
+        await server.add("api/v1", "pods", agent, namespace="default")
+        found = await client.get(DEPLOYMENTS, "shop", namespace="default")
+        record = Record("second", "joe@desk", "now", replicas=2)
+        change = Interception(client, DEPLOYMENTS, found, record, str(SHOP))
+        labels = BorrowedLabels(client, "default", {"app": "shop"})
+        originals = Originals(client, SHOP, found, Told(), SECONDS)
+        await Scaling(change, labels, originals, Told(), spread_seconds=0.0).begin("second")
+        assert not await is_led_to(client)
+        assert await is_led_to(client, "second")
