@@ -11,6 +11,7 @@ from typing import Any
 from towline.agent.intercept import Intercepted
 from towline.cluster.transports import Transports
 from towline.kube.client import Client
+from towline.kube.streams import PortForwardError
 from towline.relay.peer import LinkLost, Peer
 from towline.wire.frames import ProtocolError
 from towline.wire.mux import Mux
@@ -37,7 +38,8 @@ class Tenant:
     async def say_goodbye(self, client: Client, namespace: str, pod: str, successor: str) -> None:
         """Have it end as if its own session had said so; nothing happens if it has ended."""
         transports = Transports(client, namespace, self.container, self.link_port)
-        with contextlib.suppress(LinkLost, OSError, ProtocolError, TimeoutError):
+        gone = (LinkLost, OSError, PortForwardError, ProtocolError, TimeoutError)
+        with contextlib.suppress(*gone):
             async with asyncio.timeout(GOODBYE_SECONDS):
                 _, peer = await transports.connect(pod, lambda: Peer(Mux(client=True)))
                 try:
@@ -48,29 +50,34 @@ class Tenant:
 
 
 def tenants(pod: Mapping[str, Any]) -> list[Tenant]:
-    """All of a pod's."""
+    """All of a pod's; what is not as this version makes them is none."""
     statuses = pod.get("status", {}).get("ephemeralContainerStatuses") or ()
     ended = {each["name"] for each in statuses if "terminated" in each.get("state", {})}
-    return [
-        _tenant(container)
+    running = [
+        container
         for container in pod["spec"].get("ephemeralContainers") or ()
         if _is_agent(container) and container["name"] not in ended
     ]
+    return [tenant for container in running if (tenant := _tenant(container))]
 
 
 def _is_agent(container: Mapping[str, Any]) -> bool:
     return container["name"].startswith(NAME_PREFIX) and OWNER_ENV in _environment(container)
 
 
-def _tenant(container: Mapping[str, Any]) -> Tenant:
+def _tenant(container: Mapping[str, Any]) -> Tenant | None:
     environment = _environment(container)
-    intercepted = map(Intercepted.parse, _values(container, "intercept"))
+    try:
+        intercepted = [Intercepted.parse(each) for each in _values(container, "intercept")]
+        link_port = int(next(iter(_values(container, "port")), 0))
+    except ValueError:
+        return None
     return Tenant(
         container["name"],
         environment[OWNER_ENV],
         environment.get(SINCE_ENV, ""),
         tuple(each.port for each in intercepted),
-        int(next(iter(_values(container, "port")), 0)),
+        link_port,
     )
 
 

@@ -21,6 +21,8 @@ from towline.kube.resources import DAEMON_SETS, JOBS, SERVICES, Object
 
 # Until every node has heard of a change, an agent passes by what still comes to it.
 SETTLE_SECONDS = 2.0
+# The roles of agents that have an object of somebody else.
+INTERCEPTING = ("exchange", "mirror")
 # Whoever loses the race so often in a row is not in a race.
 CONFLICTS = 10
 
@@ -126,12 +128,15 @@ async def original(client: Client, there: Held) -> Record:
 async def remove_agent(client: Client, namespace: str, name: str, target: Reference) -> bool:
     """Delete an agent's Job, and what goes with it; whether it was there.
 
-    What another tool has made, or a session for another object, is left alone, whatever names it.
+    What another tool has made, or a session for another object or none, is left alone, whatever
+    names it.
     """
     try:
         job = await client.get(JOBS, name, namespace=namespace)
         changed = changed_by(job)
-        if not is_ours(job) or (changed and Reference.at(changed.path) != target):
+        if job["metadata"].get("labels", {}).get(ROLE) not in INTERCEPTING or not is_ours(job):
+            return False
+        if changed and Reference.at(changed.path) != target:
             return False
         await delete_job(client, job)
     except (NotFound, Conflict):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from towline.agent.undo import AGENT_LABEL, Record, is_marked, of
+from towline.agent.undo import AGENT_LABEL, LABELS, Record, is_marked, of
 from towline.cluster.job import OWNER, PREFIX, SELECTOR, SINCE, changed_by, is_ours
 from towline.features.reference import Reference
 from towline.kube.access import Right
@@ -117,10 +117,13 @@ async def survey(
     """
     looking = _Looking(client, namespace)
     # An agent is there before what it changes says so: who finds the latter finds the former.
-    await looking.look(*CHANGED)
+    await asyncio.gather(
+        looking.look(SERVICES), looking.look(DEPLOYMENTS, STATEFUL_SETS, labels=LABELS["job"])
+    )
     await looking.look(*(COMPANIONS if companions else ()), labels=SELECTOR)
     await looking.look(JOBS, labels=SELECTOR)
-    await looking.look(PODS, labels="" if all_pods else SELECTOR)
+    # Not by the label of all that is ours: a pod may have a workload's labels over its own.
+    await looking.look(PODS, labels="" if all_pods else AGENT_LABEL)
     found = looking.found
     return Survey(_agents(found), found.get(PODS, ()), looking.missing)
 
@@ -176,7 +179,8 @@ def _agents(found: Mapping[Resource, Sequence[Object]]) -> list[Agent]:
     for job in found.get(JOBS, ()):
         agent(job, job["metadata"]["name"]).job = job
     for pod in found.get(PODS, ()):
-        if is_ours(pod) and (name := pod["metadata"]["labels"].get(AGENT_LABEL)):
+        name = (pod["metadata"].get("labels") or {}).get(AGENT_LABEL, "")
+        if name.startswith(PREFIX):
             agent(pod, name).pods.append(pod)
     for resource in CHANGED:
         for each in found.get(resource, ()):

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from tests.fakes.apiserver import ApiServer
+from tests.fakes.kubelet import PortForward
 from tests.fakes.objectstore import Collection, Key
 from towline.cluster.ephemeral import LINK_PORTS, EphemeralAgent
 from towline.cluster.job import AgentSpec
@@ -322,6 +323,15 @@ async def test_tenants_are_told_with_owner_time_and_ports(cluster: Cluster) -> N
     since = container["env"][1]["value"]
     port = int(option(container, "port")[0])
     assert tenant == Tenant(first.container, "jane@laptop", since, (HTTP, UDP), port)
+
+
+async def test_tenant_that_does_not_listen_needs_no_goodbye(cluster: Cluster) -> None:
+    PortForward(cluster.server)
+    await cluster.started()
+    second = cluster.agent(UDP)
+    (tenant,) = await second.tenants()
+    await second.dismiss(tenant)
+    assert await second.tenants() == []
 
 
 def test_containers_of_others_are_no_tenants() -> None:

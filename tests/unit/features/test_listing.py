@@ -136,3 +136,24 @@ async def test_what_may_not_be_listed_is_said_and_the_rest_shown(place: Cluster)
     found = await listing(place.client, "default")
     assert [entry.target for entry in found.entries] == ["svc/web"]
     assert {right.resource for right in found.missing} == {"pods", "deployments", "statefulsets"}
+
+
+async def test_pod_that_wears_a_workloads_labels_is_still_its_agents(place: Cluster) -> None:
+    await place.deployment()
+    await place.intercept(DEPLOYMENTS)
+    change = {"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}}
+    await place.client.patch(PODS, f"{AGENT}-x", change, namespace="default")
+    assert (await the_entry(place)).state == "running"
+
+
+async def test_agent_in_a_pod_that_no_version_of_ours_would_make_hides_nothing(
+    place: Cluster,
+) -> None:
+    await place.intercepted()
+    odd = {"name": "towline-x", "env": [{"name": "TOWLINE_OWNER", "value": "o"}]}
+    for argument in ("--intercept=x", "--port=x"):
+        name = argument.partition("=")[0].strip("-")
+        container = {**odd, "args": [argument]}
+        spec = {"containers": [], "ephemeralContainers": [container]}
+        await place.make(PODS, {"metadata": {"name": name}, "spec": spec})
+    assert (await the_entry(place)).target == "svc/web"

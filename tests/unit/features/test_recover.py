@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.unit.features.leftovers import AGENT, OWNER_NAME, SELECTOR, Cluster, cluster
-from towline.agent.undo import AGENT_LABEL, ANNOTATION, is_marked
+from towline.agent.undo import AGENT_LABEL, ANNOTATION, Record, apply, is_marked
 from towline.errors import AccessError, TowlineError
 from towline.features import recover as module
 from towline.features.recover import Recovered, recover
@@ -166,6 +166,18 @@ async def test_job_that_is_no_agents_is_left_alone(place: Cluster) -> None:
     await place.client.patch(JOBS, AGENT, change, namespace="default")
     done = await recovered(place)
     assert not done.removed
+    assert await place.is_there(JOBS, AGENT)
+
+
+@pytest.mark.parametrize("role", ["uplink", "preview"])
+async def test_agent_that_has_no_object_is_left_alone(place: Cluster, role: str) -> None:
+    await place.service()
+    record = Record(AGENT, "o", "s", selector=SELECTOR)
+    change = apply(await place.get(SERVICES, "web"), record)
+    await place.client.patch(SERVICES, "web", change, namespace="default")
+    await place.agent(role=role)
+    await recovered(place)
+    assert await place.selector() == SELECTOR
     assert await place.is_there(JOBS, AGENT)
 
 
