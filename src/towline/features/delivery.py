@@ -54,6 +54,7 @@ class Delivery:
         self._under_way: set[Stream] = set()
         self._flows: WeakSet[UdpDelivery] = WeakSet()
         self._finished = asyncio.Event()
+        self._finishing = False
         self._claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def claimed(self) -> None:
@@ -66,6 +67,7 @@ class Delivery:
         What a client says by UDP is under way until it is answered. Nobody waits for what becomes
         of a copy.
         """
+        self._finishing = True
         for stream in self._claims:
             stream.reset(Reason.CANCELLED)
         if not self._copy:
@@ -74,6 +76,8 @@ class Delivery:
 
     def claim(self, peer: Peer) -> None:
         """Claim the ports through a transport that has come up."""
+        if self._finishing:
+            return
         missing = set(self._destinations)
         self._claims = {stream for stream in self._claims if not stream.closed}
         for port in self._destinations:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from towline.cluster import interception
+from towline.cluster import interception, podstate
 from towline.cluster.ephemeral import EphemeralAgent
 from towline.cluster.workload import selector_text
 from towline.errors import AgentError, UsageError
@@ -215,7 +215,7 @@ class Injection:
         programs: Programs,
     ) -> Delivery:
         def servers(listen: Port) -> list[Target]:
-            return [Target(each["ip"], listen.number) for each in pod["status"]["podIPs"]]
+            return [Target(address, listen.number) for address in podstate.addresses(pod)]
 
         return Delivery(
             ports.by_listen(chosen),

@@ -149,6 +149,15 @@ async def test_session_with_several_transports_gets_each_connection_once() -> No
         assert await here.ask() == b"original:HELLO"
 
 
+async def test_session_that_ends_claims_nothing_more() -> None:
+    async with asyncio.timeout(SECONDS), ground() as here:
+        peer, delivery = await here.session()
+        await delivery.claimed()
+        await delivery.finish()
+        delivery.claim(peer)
+        assert await here.ask() == b"original:HELLO"
+
+
 def say_goodbye(peer: Peer) -> None:
     """That its transport is closed, too, may be heard later."""
     peer.go_away("the session ends")
