@@ -31,6 +31,7 @@ Examples:
   tow connect -n shop --detach    the same for namespace shop, in the background
   tow status                      what is running
   tow disconnect                  end it
+  tow exchange web --expose 8080  what port 8080 of the service web is asked, a program here answers
 """
 
 
