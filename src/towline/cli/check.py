@@ -9,7 +9,7 @@ import sys
 import click
 
 from towline.cli.options import cluster_options, output_option
-from towline.cli.output import coloured, print_json
+from towline.cli.output import coloured, plain, print_json
 from towline.features.check import check
 from towline.features.findings import Finding, Verdict
 from towline.kube.config import Access, load_access
@@ -49,6 +49,6 @@ async def _collect(access: Access, *, show: bool) -> list[Finding]:
 def _print(finding: Finding) -> None:
     mark, colour = _MARKS[finding.verdict]
     click.secho(f"{mark:8}", nl=False, fg=colour, color=coloured(sys.stdout))
-    click.echo(f"{finding.name}: {finding.what}")
+    click.echo(f"{finding.name}: {plain(finding.what)}")
     if finding.hint:
         click.echo(f"{'':8}→ {finding.hint}")

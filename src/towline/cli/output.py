@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,14 +23,21 @@ if TYPE_CHECKING:
 INTERNAL_ERROR = 70
 # A step that ends sooner than this needs no line of its own where there is no terminal.
 QUIET_SECONDS = 1.0
+# All control characters but tab and newline.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Text that cannot drive a terminal: some of it others have written in the cluster."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def show_error(error: TowlineError) -> None:
     """Print an error and its hint on stderr."""
     click.secho("error: ", nl=False, err=True, fg="red", bold=True, color=coloured(sys.stderr))
-    click.echo(error.summary, err=True)
+    click.echo(plain(error.summary), err=True)
     if error.hint:
-        click.echo(f"hint:  {error.hint}", err=True)
+        click.echo(f"hint:  {plain(error.hint)}", err=True)
 
 
 def told(error: Exception) -> TowlineError:
@@ -60,7 +68,7 @@ def print_json(data: Any) -> None:
 
 def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows in columns under their heads."""
-    lines = [head, *([each or "-" for each in row] for row in rows)]
+    lines = [head, *([plain(each) or "-" for each in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
@@ -139,17 +147,20 @@ class TextNarrator:
             self._status = None
 
     def _live(self, message: str) -> None:
-        if self._status is None:
-            from rich.console import Console  # noqa: PLC0415
+        from rich.console import Console  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
 
-            self._status = Console(stderr=True).status(message)
+        # As text, since what is in brackets would be taken for markup.
+        text = Text(plain(message))
+        if self._status is None:
+            self._status = Console(stderr=True).status(text)
             self._status.start()
-        self._status.update(message)
+        self._status.update(text)
 
     def _write(self, stream: Any, message: str) -> None:
         # The terminal may have been closed: a session then ends in order all the same.
         with contextlib.suppress(OSError):
-            click.echo(self._mark + message, file=stream)
+            click.echo(self._mark + plain(message), file=stream)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import dataclasses
 import click
 
 from towline.cli.options import cluster_options, output_option
-from towline.cli.output import print_json, progressing
+from towline.cli.output import plain, print_json, progressing
 from towline.features.recover import Recovered, recover
 from towline.features.reference import Reference
 from towline.kube.client import Client
@@ -39,7 +39,7 @@ def command(
     if output == "json":
         print_json(dataclasses.asdict(done))
     else:
-        click.echo(done.message)
+        click.echo(plain(done.message))
 
 
 async def _recover(access: Access, target: Reference, output: str) -> Recovered:

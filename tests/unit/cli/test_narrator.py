@@ -1,6 +1,11 @@
 """Where the narrator says what."""
 
-from towline.cli.output import narrator
+import sys
+
+from towline.cli.output import narrator, show_error, write_table
+from towline.errors import TowlineError
+
+EVIL = "\x1b[2J\x9b2Jmoney\r"
 
 
 def test_note_is_no_data(capsys):
@@ -15,3 +20,21 @@ def test_aside_all_is_marked_and_off_stdout(capsys):
         tell.event("note", "this will not work")
         tell.event("ready", "connected")
     assert capsys.readouterr() == ("", "tow: note:  this will not work\ntow: connected\n")
+
+
+def test_what_others_wrote_cannot_drive_the_terminal(capsys):
+    with narrator("text") as tell:
+        tell.event("ready", EVIL)
+    show_error(TowlineError(EVIL, EVIL))
+    write_table(("WHO",), [(EVIL,)])
+    said = "".join(capsys.readouterr())
+    assert said.count("money") == 4
+    assert not set(said) & set("\x1b\x9b\r")
+
+
+def test_brackets_in_what_is_waited_for_are_no_markup(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with narrator("text") as tell:
+        tell.progress("the volume [/data] [b]")
+    assert "[/data] [b]" in capsys.readouterr().err
