@@ -90,7 +90,8 @@ class Injected:
     async def _hold(self) -> None:
         """Hold the pod by one agent until that is gone; raises TowlineError with the reason."""
         agent = self._new_agent()
-        if self._wanted.force:
+        # Only at first: who has taken it over since then is not to be driven out in turn.
+        if self._wanted.force and not self.live.is_set():
             for tenant in await agent.tenants():
                 await agent.dismiss(tenant)
         await agent.start(self._tell.progress, self._wanted.timeout_seconds)
