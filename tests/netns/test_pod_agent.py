@@ -6,6 +6,7 @@ import asyncio
 import socket
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -347,3 +348,9 @@ async def test_agent_says_in_a_line_why_it_cannot(pod):
     assert complaint == b"the kernel refused the redirect: File exists\n"
     with pod.inside():
         machine.run(f"nft delete table inet towline-{LINK}")
+
+
+async def test_agent_is_ended_before_the_pods_own_programs_for_want_of_memory(pod):
+    async with agent(pod) as process, session(pod):
+        score = Path(f"/proc/{process.pid}/oom_score_adj").read_text(encoding="ascii")
+        assert score.strip() == "1000"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ipaddress
 import sys
+from pathlib import Path
 
 from towline.agent.intercept import Intercepted, Redirecting
 from towline.agent.kubelet import Kubelet, gateways, parse_probed
@@ -55,6 +57,7 @@ def main() -> int:
     draining = Draining(it.quiet_seconds, it.drain_seconds)
     redirecting = None
     if it.redirect:
+        _be_expendable()
         kubelet = Kubelet(gateways().union(it.node), dict(it.probed))
         redirecting = Redirecting(f"towline-{it.port}", kubelet)
     try:
@@ -87,6 +90,15 @@ def _add_redirect(parser: argparse.ArgumentParser) -> None:
         metavar="PORT=http|other",
         help="a port that it probes: by requests that are told by their header, or by anything",
     )
+
+
+def _be_expendable() -> None:
+    """Be the first that the kernel ends when the memory of somebody else's pod is short.
+
+    Traffic then goes to its own programs: see proc_pid_oom_score_adj(5).
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _complain(error: OSError) -> int:
