@@ -61,6 +61,11 @@ def of_service(service: Object, pods: Iterable[Object]) -> list[ServicePort]:
     ]
 
 
+def has_names(service: Object) -> bool:
+    """Whether it takes a service's pods to know where its traffic goes in them."""
+    return any(isinstance(each.get("targetPort"), str) for each in service["spec"].get("ports", ()))
+
+
 def of_containers(pod: Object, texts: Sequence[str]) -> list[ServicePort]:
     """The ports of a pod, by its spec: those that it tells of, and those that `--expose` names.
 

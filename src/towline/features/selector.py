@@ -43,9 +43,7 @@ async def prepare(client: Client, namespace: str, wanted: Wanted) -> Takeover:
         raise interception.held_by(str(wanted.target), holder)
     selector = interception.selector(found)
     _refuse_if_unfit(found, selector)
-    labels = ",".join(f"{key}={value}" for key, value in selector.items())
-    pods = (await client.list(PODS, namespace=namespace, labels=labels)).items
-    served = ports.of_service(found, pods)
+    served = ports.of_service(found, await _pods(client, found, selector))
     record = Record(agent.name, agent.owner, now(), selector=selector)
     may_undo = not await missing_rights(client, restorer.rights(namespace))
     return Takeover(
@@ -56,6 +54,15 @@ async def prepare(client: Client, namespace: str, wanted: Wanted) -> Takeover:
         _notes(found, may_undo=may_undo),
         service.addresses(found),
     )
+
+
+async def _pods(client: Client, found: Object, selector: Mapping[str, str]) -> list[Object]:
+    """The original pods, as far as it takes them to know the ports: there may be thousands."""
+    if not ports.has_names(found):
+        return []
+    labels = ",".join(f"{key}={value}" for key, value in selector.items())
+    namespace = found["metadata"]["namespace"]
+    return (await client.list(PODS, namespace=namespace, labels=labels)).items
 
 
 class _BySelector:
