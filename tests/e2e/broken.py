@@ -19,14 +19,7 @@ from towline.agent.telling import says_gone
 NAMESPACE = "team-a"
 # May exchange, but make no Role for the agent.
 NO_ROLES = "exchanges-without-roles"
-RULES = [
-    *documented.rules("connect"),
-    {
-        "apiGroups": [""],
-        "resources": ["services"],
-        "verbs": ["create", "get", "list", "watch", "patch"],
-    },
-]
+RULES = [*documented.rules("connect"), *documented.rules("exchange")]
 # Grace, and time for the agent's log to arrive.
 _GONE_SECONDS = 30.0
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from towline.cluster.job import MANAGED_BY
-from towline.kube.access import Right
+from towline.kube.access import Right, missing_rights
+from towline.kube.client import Client
+from towline.kube.errors import Forbidden
 from towline.kube.resources import ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, Object, Resource
 
 
@@ -38,6 +40,24 @@ def companions(
             },
         ),
     )
+
+
+async def may_be_made(client: Client, namespace: str, changed: Resource, changed_name: str) -> bool:
+    """Whether the user may make them.
+
+    That takes, besides the rights below, to hold by a Role what is given by one, as Kubernetes
+    has it: who may change the object for another reason may not. Nothing is made.
+    See https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping.
+    """
+    if await missing_rights(client, rights(namespace)):
+        return False
+    trial = companions("towline-trial", namespace, changed, changed_name)
+    role = next(body for resource, body in trial if resource == ROLES)
+    try:
+        await client.create(ROLES, role, namespace=namespace, dry_run=True)
+    except Forbidden:
+        return False
+    return True
 
 
 def rights(namespace: str) -> list[Right]:

@@ -21,7 +21,7 @@ from towline.features.reference import Reference
 from towline.features.rights import agent_rights, object_rights, require
 from towline.features.state import Narrator
 from towline.features.takeover import Takeover, Wanted
-from towline.kube.access import Right, missing_rights
+from towline.kube.access import Right
 from towline.kube.client import Client
 from towline.kube.errors import NotFound
 from towline.kube.resources import (
@@ -91,7 +91,7 @@ async def prepare(client: Client, namespace: str, wanted: Wanted, tell: Narrator
     _refuse_if_lossy(found, target)
     served = ports.of_containers(found["spec"]["template"]["spec"], wanted.exposed)
     record = Record(agent.name, agent.owner, now(), replicas=interception.replicas(found))
-    may_undo = not await missing_rights(client, restorer.rights(namespace))
+    may_undo = await restorer.may_be_made(client, namespace, target.resource, target.name)
     spec = _spec(agent, served)
     if may_undo:
         spec = _undoing(spec, target.resource, found, record)

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from tests.documented import rules
-from towline.features import clean, injection, preview, recover
+from towline.cluster import restorer
+from towline.features import clean, injection, preview, recover, selector
 from towline.features.reference import Reference
 from towline.features.rights import agent_rights, link_rights
 from towline.features.survey import CHANGED, list_right
@@ -16,9 +17,9 @@ from towline.kube.access import Right
 from towline.kube.resources import JOBS, PODS
 
 
-def documented(command: str) -> set[Right]:
+def documented(command: str, part: int = 0) -> set[Right]:
     found = set()
-    for rule in rules(command):
+    for rule in rules(command, part):
         (group,) = rule["apiGroups"]
         for resource in rule["resources"]:
             name, _, part = resource.partition("/")
@@ -46,6 +47,13 @@ def test_documented_rights_are_what_is_looked_for(command: str, rights: list[Rig
 def test_documented_rights_of_a_preview_are_beside_those_of_connect() -> None:
     both = documented("connect") | documented("preview")
     assert both == {*preview.rights("dev"), *link_rights("dev", "portforward")}
+
+
+def test_documented_rights_of_an_exchange_are_beside_those_of_connect() -> None:
+    both = documented("connect") | documented("exchange")
+    looked_for = {*selector.rights("dev", "web"), *link_rights("dev", "portforward")}
+    assert both == of_any_name(looked_for)
+    assert documented("exchange", part=1) == set(restorer.rights("dev"))
 
 
 def test_documented_rights_in_pods_are_what_is_looked_for() -> None:
