@@ -35,6 +35,7 @@ from tests.e2e.workloads import (
     two_containers,
     workload,
 )
+from towline.features.selector import REMEMBERED_SECONDS
 
 pytestmark = pytest.mark.usefixtures("no_trace")
 
@@ -182,7 +183,7 @@ def as_written(lab, name):
     return live["spec"], {key: live["metadata"].get(key) for key in kept}
 
 
-def test_every_way_leads_here_and_to_the_pods_for_the_rest(lab, laptop, shop):
+def test_every_way_leads_here_and_to_the_pods_for_the_rest(lab, laptop, shop, no_trace):
     before = {name: as_written(lab, name) for name in KINDS}
     with all_exchanged(laptop, KINDS, BOTH) as sessions:
         for name, session in sessions.items():
@@ -194,9 +195,13 @@ def test_every_way_leads_here_and_to_the_pods_for_the_rest(lab, laptop, shop):
                 await_answers(lab, name, HERE)
                 for door in doors(lab, name):
                     assert ask(lab, door.address, door.admin)["name"] == "shop"
-    for name in KINDS:
+        remembered = doors(lab, "headless")
+    no_trace.cluster_seconds += REMEMBERED_SECONDS
+    for name in ("headless", *KINDS):
         assert as_written(lab, name) == before[name]
         await_answers(lab, name, "shop")
+        if name == "headless":
+            assert {ask(lab, door.address, door.http)["name"] for door in remembered} == {"shop"}
 
 
 @pytest.fixture(scope="module")

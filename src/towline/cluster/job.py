@@ -78,7 +78,8 @@ class AgentSpec:
 
     `companions` are made before the pod, and go with the Job. `changed` is what the agent is to
     undo when its client is gone; with `may_undo` it has the service account for that, a companion
-    of the Job's name.
+    of the Job's name. `linger_seconds`, if not 0, is for how long after the last connection an
+    agent that ends goes on to pass on what comes.
     """
 
     image: str = DEFAULT_IMAGE
@@ -91,6 +92,7 @@ class AgentSpec:
     companions: tuple[tuple[Resource, Object], ...] = ()
     changed: Changed | None = None
     may_undo: bool = False
+    linger_seconds: int = 0
 
     @property
     def relied_on(self) -> bool:
@@ -161,6 +163,7 @@ def container(spec: AgentSpec, name: str, link_port: int) -> dict[str, Any]:
             f"--grace-seconds={spec.grace_seconds}",
             *(f"--intercept={each}" for each in spec.intercepted),
             *([f"{_UNDO}{spec.changed.to_json()}"] if spec.changed else []),
+            *_lingering(spec.linger_seconds),
         ],
     }
 
@@ -197,6 +200,13 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _lingering(seconds: int) -> list[str]:
+    if not seconds:
+        return []
+    # Somebody who comes again and again does not keep it for ever.
+    return [f"--quiet-seconds={seconds}", f"--drain-seconds={2 * seconds}"]
 
 
 def _container_port(port: Port, spec: AgentSpec) -> dict[str, Any]:

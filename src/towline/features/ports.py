@@ -43,7 +43,7 @@ def of_service(service: Object, pods: Iterable[Object]) -> list[ServicePort]:
 
     A target port's name may stand for another number in each pod: the first pod's is taken,
     which matters for headless services alone, whose clients choose the number themselves.
-    Raises UsageError for a protocol that cannot be intercepted.
+    Raises UsageError for a protocol that cannot be intercepted, and a name of two protocols.
     """
     entries = [(_port(each), each) for each in service["spec"].get("ports") or []]
     targets = [each.get("targetPort") or port.number for port, each in entries]
@@ -96,6 +96,12 @@ class _Named:
     def number(self, name: str, port: Port) -> Port:
         """The one that a pod has under a name, or the service's own."""
         key = (name, port.protocol)
+        if any(name == other and key[1] != protocol for other, protocol in self._chosen):
+            raise UsageError(
+                f"Its ports lead to ports of the pods that are called {name} in each protocol, "
+                "which one container cannot have.",
+                "With --mode ephemeral the agent needs no names.",
+            )
         if key not in self._chosen:
             wanted = next(self._in_pods(*key), port.number)
             numbers = itertools.chain(range(wanted, 65536), range(1, wanted))

@@ -16,10 +16,14 @@ from towline.features import ports
 from towline.features.ports import ServicePort
 from towline.features.rights import agent_rights, object_rights, require
 from towline.features.takeover import Takeover, Wanted
-from towline.kube.access import Right, missing_rights
+from towline.kube.access import Right
 from towline.kube.client import Client
 from towline.kube.resources import PODS, SERVICES, Object
 from towline.wire.target import Port, Target
+
+# Clients of a headless service ask for its pods' addresses, and remember them for as long as the
+# cluster's DNS says: with kubeadm's CoreDNS 30 s.
+REMEMBERED_SECONDS = 35
 
 
 def rights(namespace: str, name: str) -> list[Right]:
@@ -45,7 +49,7 @@ async def prepare(client: Client, namespace: str, wanted: Wanted) -> Takeover:
     _refuse_if_unfit(found, selector)
     served = ports.of_service(found, await _pods(client, found, selector))
     record = Record(agent.name, agent.owner, now(), selector=selector)
-    may_undo = not await missing_rights(client, restorer.rights(namespace))
+    may_undo = await restorer.may_be_made(client, namespace, SERVICES, name)
     return Takeover(
         _BySelector(Interception(client, SERVICES, found, record, str(wanted.target))),
         served,
@@ -105,6 +109,7 @@ def _spec(
         companions=((SERVICES, twin), *helpers),
         changed=Changed(SERVICES.path(namespace, name), record),
         may_undo=may_undo,
+        linger_seconds=REMEMBERED_SECONDS if found["spec"].get("clusterIP") == "None" else 0,
     )
 
 
@@ -143,7 +148,8 @@ def _notes(found: Object, *, may_undo: bool) -> list[str]:
     if spec.get("clusterIP") == "None":
         notes.append(
             f"{name} is headless: meanwhile it has one address, the agent's, and the names of its "
-            "single pods are not resolved. With --mode ephemeral they are."
+            "single pods are not resolved. With --mode ephemeral they are. Clients remember the "
+            f"agent's address: it stays for {REMEMBERED_SECONDS} s after the end, for them."
         )
     if spec.get("externalTrafficPolicy") == "Local":
         notes.append(

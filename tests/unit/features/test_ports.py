@@ -95,6 +95,12 @@ def test_protocol_of_a_container_that_cannot_be_passed_on_is_refused() -> None:
         ports.of_containers(containers([{"containerPort": 80, "protocol": "SCTP"}]), [])
 
 
+def test_name_of_two_protocols_is_refused() -> None:
+    entries = ({**HTTP, "targetPort": "dns"}, {**DNS_UDP, "targetPort": "dns"})
+    with pytest.raises(UsageError, match="called dns in each protocol"):
+        ports.of_service(service(*entries), [])
+
+
 def chosen(texts: list[str], *entries: dict[str, Any]) -> dict[str, str]:
     found = ports.choose(ports.of_service(service(*entries), []), texts)
     return {str(each.port): f"{to.host}:{to.port}" for each, to in found.items()}
