@@ -35,7 +35,7 @@ from tests.e2e.workloads import (
     two_containers,
     workload,
 )
-from towline.features.selector import REMEMBERED_SECONDS
+from towline.features.downlink.selector import REMEMBERED_SECONDS
 
 pytestmark = pytest.mark.usefixtures("no_trace")
 

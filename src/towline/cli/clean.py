@@ -11,7 +11,7 @@ import click
 from towline.cli import duration
 from towline.cli.options import all_namespaces_option, cluster_options, output_option
 from towline.cli.output import print_json, progressing, tell_missing, write_table
-from towline.features.clean import Cleaning, clean
+from towline.features.upkeep.clean import Cleaning, clean
 from towline.kube.client import Client
 from towline.kube.config import Access, load_access
 

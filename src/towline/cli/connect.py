@@ -11,8 +11,8 @@ from towline.cli.options import agent_options, cluster_options, output_option
 from towline.cli.output import narrator, told
 from towline.cluster.job import AgentSpec
 from towline.errors import SessionError, TowlineError
-from towline.features.connect import Connection, ConnectOptions
 from towline.features.state import Narrator
+from towline.features.uplink.connect import Connection, ConnectOptions
 from towline.kube.config import Access, load_access
 from towline.redirect.launch import start_helper
 from towline.session import background, control, runner

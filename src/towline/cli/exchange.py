@@ -9,7 +9,7 @@ import click
 from towline.cli import intercept
 from towline.cli.options import proxy_protocol_option
 from towline.cli.output import ways
-from towline.features.exchange import MODES
+from towline.features.downlink.exchange import MODES
 
 EPILOG = """\b
 Examples:

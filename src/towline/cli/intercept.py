@@ -17,11 +17,11 @@ from towline.cli.options import (
 )
 from towline.cli.output import narrator
 from towline.cluster.job import AgentSpec
-from towline.features import exchange
-from towline.features.child import Child
+from towline.features.downlink import exchange
+from towline.features.downlink.takeover import Wanted, Way
+from towline.features.local.child import Child
 from towline.features.reference import Reference
 from towline.features.state import Narrator
-from towline.features.takeover import Wanted, Way
 from towline.kube.config import load_access
 from towline.session import control, runner
 

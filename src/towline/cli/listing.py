@@ -9,7 +9,7 @@ import click
 
 from towline.cli.options import all_namespaces_option, cluster_options, output_option
 from towline.cli.output import print_json, tell_missing, write_table
-from towline.features.listing import Listing, listing
+from towline.features.upkeep.listing import Listing, listing
 from towline.kube.client import Client
 from towline.kube.config import Access, load_access
 

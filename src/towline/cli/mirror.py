@@ -8,7 +8,7 @@ import click
 
 from towline.cli import intercept
 from towline.cli.output import ways
-from towline.features.exchange import MIRROR_MODES
+from towline.features.downlink.exchange import MIRROR_MODES
 
 EPILOG = """\b
 Examples:

@@ -15,8 +15,8 @@ from towline.cli.options import (
 )
 from towline.cli.output import narrator, ways
 from towline.cluster.job import AgentSpec
-from towline.features import expose
-from towline.features.preview import Preview, PreviewOptions
+from towline.features.downlink.preview import Preview, PreviewOptions
+from towline.features.local import expose
 from towline.features.state import Narrator
 from towline.kube.config import load_access
 from towline.session import control, runner

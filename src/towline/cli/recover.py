@@ -9,8 +9,8 @@ import click
 
 from towline.cli.options import cluster_options, output_option
 from towline.cli.output import plain, print_json, progressing
-from towline.features.recover import Recovered, recover
 from towline.features.reference import Reference
+from towline.features.upkeep.recover import Recovered, recover
 from towline.kube.client import Client
 from towline.kube.config import Access, load_access
 

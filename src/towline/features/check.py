@@ -11,8 +11,8 @@ from towline.cluster import ranges
 from towline.dns.resolvconf import ResolvConfFile
 from towline.features import findings
 from towline.features.findings import Finding, Verdict, some
-from towline.features.listing import Entry, listing
 from towline.features.rights import agent_rights, link_rights
+from towline.features.upkeep.listing import Entry, listing
 from towline.kube.access import Right, missing_rights
 from towline.kube.client import Client
 from towline.kube.config import Access

@@ -13,7 +13,7 @@ if __name__ == "__main__":
 
 from towline.cluster.ephemeral import EphemeralAgent
 from towline.cluster.job import AgentSpec
-from towline.features.delivery import Delivery
+from towline.features.local.delivery import Delivery
 from towline.kube.client import Client
 from towline.kube.config import load_access
 from towline.link.link import Link

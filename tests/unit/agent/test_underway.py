@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.unit.features.interceptions import SECONDS, Ground, ground
+from tests.unit.features.local.interceptions import SECONDS, Ground, ground
 from towline.agent.underway import Underway
 
 QUIET_SECONDS = 0.3

@@ -9,10 +9,11 @@ import pytest
 
 from tests.documented import rules
 from towline.cluster import restorer
-from towline.features import clean, injection, preview, recover, selector
+from towline.features.downlink import injection, preview, selector
 from towline.features.reference import Reference
 from towline.features.rights import agent_rights, link_rights
-from towline.features.survey import CHANGED, list_right
+from towline.features.upkeep import clean, recover
+from towline.features.upkeep.survey import CHANGED, list_right
 from towline.kube.access import Right
 from towline.kube.resources import JOBS, PODS
 

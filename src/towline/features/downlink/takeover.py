@@ -1,0 +1,107 @@
+"""What is wanted of an exchange or a mirror, and what is to be done to an object for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from towline.cluster.job import AgentSpec
+from towline.errors import SessionError
+from towline.features.downlink.ports import ServicePort
+from towline.features.local.child import Child
+from towline.features.reference import Reference
+from towline.kube.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user chose.
+
+    `copy` is for a mirror: the originals answer as ever. With `proxy_protocol`, programs are told
+    who their clients are. `child` is what is to answer here, if that
+    is for the session to run.
+    """
+
+    target: Reference
+    exposed: tuple[str, ...]
+    strict: bool
+    force: bool
+    copy: bool
+    proxy_protocol: bool
+    child: Child
+    agent: AgentSpec
+    timeout_seconds: float
+
+    @property
+    def command(self) -> str:
+        """The command that does it."""
+        return "mirror" if self.copy else "exchange"
+
+    @property
+    def otherwise(self) -> str:
+        """What becomes of requests for a program of this machine that is not there, as a rule."""
+        return "copies are dropped" if self.copy else "requests go to the original pods"
+
+
+class Way(Protocol):
+    """One way to bring an object's traffic here, for the length of a session."""
+
+    def status(self) -> dict[str, Any]:
+        """How it is doing, fit for JSON."""
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Inside, the traffic comes here; afterwards it goes where it went before.
+
+        Raises TowlineError, possibly in an exception group, for whatever stands in the way.
+        """
+
+    async def ended(self) -> int:
+        """Wait until it is over, as the program that was run has ended: gives its exit code.
+
+        Raises TowlineError with the reason when it cannot go on.
+        """
+
+
+class Switch(Protocol):
+    """What leads an object's traffic to the agent's pod, and back."""
+
+    async def begin(self, pod: str) -> None:
+        """Lead it to that pod, whose ports the session has claimed.
+
+        Raises SessionError when somebody else was quicker; ApiError.
+        """
+
+    async def follow(self, pod: str) -> None:
+        """The agent has this pod now, and the session has claimed its ports. Raises ApiError."""
+
+    async def end(self) -> None:
+        """Lead it back, also if it was led here in part; the agent is needed until that is done.
+
+        Raises TowlineError when it cannot be done.
+        """
+
+    async def disturbed(self) -> SessionError:
+        """Wait until somebody else changes what is relied on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """What is to be done to one object, found out without changing anything.
+
+    `otherwise` says what becomes of requests for a program of this machine that does not listen.
+    `notes` are what the user should know: what will be otherwise than usual. `addresses` are those
+    by which clients know the object, if it has any.
+    """
+
+    switch: Switch
+    ports: Sequence[ServicePort]
+    spec: AgentSpec
+    otherwise: str
+    notes: Sequence[str]
+    addresses: Sequence[str] = ()
+
+
+Prepare = Callable[[Client, str, Wanted], Awaitable[Takeover]]
+"""Looks at an object of a namespace; raises TowlineError when it cannot be taken."""

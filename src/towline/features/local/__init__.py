@@ -1,0 +1,1 @@
+"""What answers on this machine: whether it listens, and how traffic comes to it."""

@@ -1,0 +1,1 @@
+"""What sessions of anybody have in the cluster: told, put right, removed."""

@@ -1,0 +1,101 @@
+"""Who has what in the cluster: the interceptions, previews and agents of all sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from towline.cluster import podstate
+from towline.cluster.job import ROLE, changed_by
+from towline.cluster.tenants import tenants
+from towline.features.reference import Reference
+from towline.features.upkeep.presence import in_words, state
+from towline.features.upkeep.survey import Agent, survey
+from towline.kube.access import Right
+from towline.kube.client import Client
+from towline.kube.resources import PODS, Object
+
+# The roles of agents whose commands have other names.
+_COMMANDS = {"uplink": "connect"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one session has: `target` is "" for none, `agent` the pod, `mode` how it is taken."""
+
+    namespace: str
+    target: str
+    command: str
+    mode: str
+    owner: str
+    since: str
+    agent: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All that could be found, and the rights whose want left something out."""
+
+    entries: Sequence[Entry]
+    missing: Sequence[Right]
+
+
+async def listing(client: Client, namespace: str | None) -> Listing:
+    """Look at a namespace, or at all for None, as far as the user may. Raises ApiError."""
+    found = await survey(client, namespace, all_pods=True)
+    entries = [_of_agent(agent) for agent in found.agents]
+    entries += [entry for pod in found.pods for entry in _in_pod(pod)]
+    return Listing(sorted(entries, key=lambda each: (each.namespace, each.target)), found.missing)
+
+
+def _of_agent(agent: Agent) -> Entry:
+    return Entry(
+        namespace=agent.namespace,
+        target=agent.target,
+        command=_command(agent),
+        mode=_mode(agent),
+        owner=agent.owner,
+        since=agent.since,
+        agent=agent.pods[0]["metadata"]["name"] if agent.pods else "",
+        state=_state(agent),
+    )
+
+
+def _command(agent: Agent) -> str:
+    for thing in (agent.job, *agent.pods, agent.preview):
+        if thing and (role := (thing["metadata"].get("labels") or {}).get(ROLE)):
+            return _COMMANDS.get(role, str(role))
+    return "exchange"
+
+
+def _mode(agent: Agent) -> str:
+    records = [held.record for held in agent.held if held.record]
+    if agent.job and (changed := changed_by(agent.job)):
+        records.append(changed.record)
+    for record in records:
+        return "selector" if record.selector is not None else "scale"
+    return ""
+
+
+def _state(agent: Agent) -> str:
+    """How the pod is; and if it should have an object, but does not, that, too."""
+    told = state(agent)
+    intercepts = agent.job is not None and changed_by(agent.job) is not None
+    return f"{told}, without traffic" if intercepts and not agent.held else told
+
+
+def _in_pod(pod: Object) -> Iterator[Entry]:
+    """Agents beside the containers of a pod, which is somebody else's."""
+    about = pod["metadata"]
+    for tenant in tenants(pod):
+        yield Entry(
+            namespace=about["namespace"],
+            target=str(Reference(PODS, about["name"])),
+            command="exchange",
+            mode="ephemeral",
+            owner=tenant.owner,
+            since=tenant.since,
+            agent=about["name"],
+            state=in_words(podstate.of_ephemeral(pod, tenant.container)),
+        )

@@ -1,0 +1,108 @@
+"""Whether the session of an agent is gone for good, as far as can be told without disturbing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from towline.agent.telling import says_gone
+from towline.cluster import podstate
+from towline.cluster.job import CONTAINER
+from towline.cluster.podstate import Phase, PodState
+from towline.features.upkeep.survey import Agent
+from towline.kube.client import Client
+from towline.kube.errors import ApiError, NotFound
+from towline.kube.resources import JOBS, PODS, Object
+
+# An agent says little, and what counts last.
+LOG_LINES = 50
+_ENDED = ("Complete", "Failed", "FailureTarget", "SuccessCriteriaMet")
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether the session is surely `gone`, and why it is taken to be so or not."""
+
+    gone: bool
+    why: str
+
+
+async def presence(client: Client, agent: Agent) -> Presence:
+    """Look at an agent's Job and pods, and ask the pods' logs. Raises ApiError for the Job's."""
+    if agent.job is not None:
+        if why := _ends_by_itself(agent.job):
+            return Presence(False, why)
+    elif await _has_job(client, agent):
+        return Presence(False, "its Job does not say that it is an agent's")
+    elif not _not_ended(agent):
+        return Presence(True, "its agent is gone")
+    return await _asked(client, agent)
+
+
+async def _asked(client: Client, agent: Agent) -> Presence:
+    """What an agent itself tells of its session."""
+    running = [pod for pod in _not_ended(agent) if _runs(pod)]
+    if not running:
+        return Presence(False, f"its agent does not run, and cannot be asked: {state(agent)}")
+    for pod in running:
+        try:
+            if not says_gone(await _log(client, pod)):
+                return Presence(False, "its session is there, or may come back")
+        except ApiError as error:
+            return Presence(False, f"its agent cannot be asked: {error}")
+    return Presence(True, "its session is gone, as its agent says")
+
+
+def state(agent: Agent) -> str:
+    """How an agent's pod is, in a word or two."""
+    pods = _not_ended(agent)
+    if not pods:
+        return "no pod" if agent.job else "gone"
+    for pod in pods:
+        if _runs(pod):
+            return "running"
+    found = podstate.of_pod(pods[0])
+    return "on a lost node" if found.phase is Phase.RUNNING else in_words(found)
+
+
+def in_words(found: PodState) -> str:
+    """How a pod or a container is."""
+    return f"waiting for {found.what}" if found.phase is Phase.WAITING else found.phase.value
+
+
+def _ends_by_itself(job: Object) -> str:
+    """Why Kubernetes removes a Job without anybody's doing; "" if it does not."""
+    if job["metadata"].get("deletionTimestamp"):
+        return "it is being removed"
+    conditions = job.get("status", {}).get("conditions") or ()
+    if any(each["type"] in _ENDED and each["status"] == "True" for each in conditions):
+        return "it has ended, and Kubernetes removes it"
+    if job["spec"].get("activeDeadlineSeconds") is not None:
+        return "it is starting, or Kubernetes removes it in a moment"
+    return ""
+
+
+async def _has_job(client: Client, agent: Agent) -> bool:
+    """Whether there is a Job after all, which somebody has taken the label from."""
+    try:
+        await client.get(JOBS, agent.name, namespace=agent.namespace)
+    except NotFound:
+        return False
+    return True
+
+
+async def _log(client: Client, pod: Object) -> str:
+    """The end of what an agent has told.
+
+    See https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/.
+    """
+    path = PODS.path(pod["metadata"]["namespace"], pod["metadata"]["name"], "log")
+    params = [("container", CONTAINER), ("tailLines", str(LOG_LINES))]
+    return (await client.get_raw(path, params)).decode("utf-8", "replace")
+
+
+def _not_ended(agent: Agent) -> list[Object]:
+    return [pod for pod in agent.pods if podstate.of_pod(pod).phase is not Phase.ENDED]
+
+
+def _runs(pod: Object) -> bool:
+    return podstate.of_pod(pod).phase is Phase.RUNNING and not podstate.is_cut_off(pod)

@@ -1,0 +1,1 @@
+"""The cluster as seen from this machine: `tow connect`."""

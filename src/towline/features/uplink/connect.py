@@ -1,0 +1,177 @@
+"""The uplink: every service of the cluster by its name from this machine, while it lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from towline.cluster import ranges
+from towline.cluster.job import AgentSpec
+from towline.cluster.keeper import AgentKeeper
+from towline.cluster.ranges import Address, Network
+from towline.dns.policy import ClusterNames
+from towline.errors import RedirectError
+from towline.features import findings
+from towline.features.findings import Finding
+from towline.features.state import Narrator, SessionState
+from towline.features.uplink.dialer import Dialer
+from towline.features.uplink.leads import Leads, addresses_of, hosts_of, leadable
+from towline.features.uplink.names import Names, Nameservers
+from towline.kube.client import Client
+from towline.kube.config import Access
+from towline.link.link import Link
+from towline.redirect import conflicts
+from towline.redirect.conflicts import Route
+from towline.redirect.control import Redirect
+from towline.redirect.intercept import Intercept
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectOptions:
+    """What the user chose. `helper` is the socket of a root helper, if one was started already."""
+
+    agent: AgentSpec
+    timeout_seconds: float
+    helper: socket.socket | None = None
+
+
+class _Found(NamedTuple):
+    """What is known at the start: the cluster's ranges, where the link goes, our own routes."""
+
+    ranges: list[Network]
+    own: list[Address]
+    routes: list[Route]
+
+
+class Connection:
+    """One uplink: :meth:`open` brings it up and takes it down."""
+
+    def __init__(self, access: Access, options: ConnectOptions, tell: Narrator) -> None:
+        self._access = access
+        self._options = options
+        self._tell = tell
+        self._state = SessionState("connect", access, tell, self._doubt)
+        self._keeper: AgentKeeper | None = None
+        self._redirect: Redirect | None = None
+        self._link: Link | None = None
+        self._leads: Leads | None = None
+
+    def status(self) -> dict[str, Any]:
+        """How it is doing, fit for JSON."""
+        return {
+            **self._state.status(),
+            "ranges": [str(net) for net in self._leads.ranges] if self._leads else [],
+            "device": self._redirect.device if self._redirect else "",
+            "agent": self._keeper.pod if self._keeper else "",
+            "streams": self._link.streams if self._link else 0,
+        }
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Inside, names and addresses of the cluster work; afterwards nothing is left.
+
+        Raises TowlineError, possibly in an exception group, for whatever stands in the way.
+        """
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(Client(self._access))
+            keeper = await stack.enter_async_context(self._new_keeper(client))
+            redirect = await stack.enter_async_context(self._open_redirect())
+            nameservers = Nameservers()
+            found = await self._start(client, keeper)
+            self._leads = leads = Leads(redirect, [*found.own, *nameservers.all()])
+            link = await stack.enter_async_context(Link(keeper.connect, self._state))
+            self._link = link
+            self._tell.progress("Waiting for the agent to answer")
+            await link.first(self._options.timeout_seconds)
+            await self._lead(leads, found)
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            dialer = Dialer(link, redirect, group)
+            await stack.enter_async_context(
+                Intercept.open(redirect, group, dialer.dial, dialer.accept)
+            )
+            names = Names(link, redirect, leads, nameservers, self._note)
+            await stack.enter_async_context(names.serve(self._cluster_names(link)))
+            group.create_task(keeper.settle(), name="settle")
+            self._state.live()
+            try:
+                yield
+            finally:
+                self._state.ending()
+
+    async def ended(self) -> None:
+        """Wait until the connection cannot go on; raises RedirectError with the reason."""
+        assert self._redirect is not None
+        await self._redirect.lost.wait()
+        raise RedirectError(
+            "The helper that held this machine's redirect was ended; nothing of it is left.",
+            "Start the session again.",
+        )
+
+    @asynccontextmanager
+    async def _open_redirect(self) -> AsyncIterator[Redirect]:
+        helper = self._options.helper
+        async with Redirect.open() if helper is None else Redirect.adopt(helper) as redirect:
+            self._redirect = redirect
+            yield redirect
+
+    def _new_keeper(self, client: Client) -> AgentKeeper:
+        self._keeper = AgentKeeper(
+            client,
+            self._access.namespace,
+            self._options.agent,
+            self._tell.progress,
+            self._options.timeout_seconds,
+        )
+        return self._keeper
+
+    async def _start(self, client: Client, keeper: AgentKeeper) -> _Found:
+        """Start the agent, and meanwhile look at the cluster and at this machine."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keeper.start())
+            networks = group.create_task(ranges.discover(client))
+            own = group.create_task(addresses_of(self._access))
+            routes = group.create_task(_routes())
+        return _Found(networks.result(), own.result(), routes.result())
+
+    async def _lead(self, leads: Leads, found: _Found) -> None:
+        """Lead the cluster's ranges here, and tell of those that stay unreachable."""
+        usable = [network for network in found.ranges if leadable(network)]
+        await leads.add(usable)
+        if len(usable) < len(found.ranges):
+            self._note(findings.of_unusable(set(found.ranges).difference(usable)))
+        hidden = [each for each in conflicts.find(usable, found.routes) if not each.cluster_wins]
+        if hidden:
+            self._note(findings.of_routes(usable, hidden))
+
+    def _cluster_names(self, link: Link) -> ClusterNames:
+        return ClusterNames.of_pod(
+            str(link.agent.get("resolv_conf", "")),
+            self._access.namespace,
+            [host for host in hosts_of(self._access) if not _is_address(host)],
+        )
+
+    def _doubt(self) -> None:
+        if self._keeper:
+            self._keeper.doubt()
+
+    def _note(self, finding: Finding) -> None:
+        text = f"{finding.what}. {finding.hint}"
+        self._tell.event("note", text, what=finding.what, hint=finding.hint)
+
+
+async def _routes() -> list[Route]:
+    """This machine's routes, for what there is to say of them; without `ip` there is nothing."""
+    with suppress(RedirectError):
+        return await asyncio.to_thread(conflicts.read_routes)
+    return []
+
+
+def _is_address(text: str) -> bool:
+    with suppress(ValueError):
+        return bool(ip_address(text))
+    return False

@@ -1,0 +1,134 @@
+"""This machine's lookups, led to a resolver that asks the cluster, while a session lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+
+from towline.cluster.ranges import Address
+from towline.dns.policy import ClusterNames, Policy
+from towline.dns.resolvconf import ResolvConfFile
+from towline.dns.resolver import Resolver
+from towline.dns.upstream import Upstream
+from towline.errors import RedirectError
+from towline.features.findings import Finding, Verdict, is_link_local, of_names
+from towline.features.uplink.leads import Leads
+from towline.link.link import Link
+from towline.redirect.control import Redirect
+from towline.relay.request import request
+from towline.wire.frames import Kind
+
+RESOLVE_SECONDS = 6.0
+# A lookup waits so long for a link that is coming back, which is less than programs wait for it.
+PATIENCE_SECONDS = 3.0
+# A network or VPN that changes the nameservers takes longer itself.
+FOLLOW_SECONDS = 1.0
+
+# Where those who put a local nameserver into resolv.conf keep the ones that it asks.
+BEHIND = (
+    Path("/run/systemd/resolve/resolv.conf"),
+    Path("/run/NetworkManager/no-stub-resolv.conf"),
+)
+
+
+class Nameservers:
+    """The nameservers of this machine as its files say now."""
+
+    def __init__(self, behind: Iterable[Path] = BEHIND) -> None:
+        self.conf = ResolvConfFile()
+        self._all = [self.conf, *map(ResolvConfFile, behind)]
+
+    def asked(self) -> list[Address]:
+        """Those that programs ask, as far as that can be led elsewhere."""
+        return _hosts(self.conf)
+
+    def all(self) -> set[Address]:
+        """Those, and the ones that a local nameserver asks in turn."""
+        return {host for conf in self._all for host in _hosts(conf)}
+
+    def state(self) -> list[tuple[str, ...]]:
+        """Something that differs when any of them has changed."""
+        return [conf.current().nameservers for conf in self._all]
+
+
+class Names:
+    """The session's resolver, to which the machine's lookups go. Use :meth:`serve`.
+
+    `told` is called with what stands in the way of lookups, whenever the nameservers change.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        redirect: Redirect,
+        leads: Leads,
+        nameservers: Nameservers,
+        told: Callable[[Finding], None],
+    ) -> None:
+        self._link = link
+        self._redirect = redirect
+        self._leads = leads
+        self._nameservers = nameservers
+        self._told = told
+
+    @asynccontextmanager
+    async def serve(self, names: ClusterNames) -> AsyncIterator[None]:
+        """Inside, names of the cluster resolve."""
+        conf = self._nameservers.conf
+        resolver = Resolver(
+            ask_cluster=self._ask_cluster,
+            ask_upstream=Upstream(conf.current, factory=self._marked_socket).ask,
+            policy=Policy(
+                names,
+                in_ranges=self._leads.__contains__,
+                laptop_search=lambda: conf.current().search,
+            ),
+            on_answer=self._leads.add_addresses,
+        )
+        async with resolver, asyncio.TaskGroup() as group:
+            state = self._nameservers.state()
+            await self._capture(resolver.port)
+            following = group.create_task(self._follow(state, resolver.port))
+            try:
+                yield
+            finally:
+                following.cancel()
+
+    async def _capture(self, port: int) -> None:
+        finding = of_names(self._nameservers.conf.current())
+        if finding.verdict is not Verdict.OK:
+            self._told(finding)
+        await self._leads.keep_out(self._nameservers.all())
+        await self._redirect.capture_dns(self._nameservers.asked(), port)
+
+    async def _follow(self, state: object, port: int) -> None:
+        """Capture anew whenever the nameservers change, as with another network or a VPN."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            if (now := self._nameservers.state()) == state:
+                continue
+            state = now
+            try:
+                await self._capture(port)
+            except RedirectError as error:
+                if self._redirect.lost.is_set():
+                    return  # what ends the session tells of it
+                self._told(Finding("dns", Verdict.PROBLEM, error.summary, error.hint))
+
+    async def _ask_cluster(self, message: bytes) -> bytes:
+        await self._link.ready(PATIENCE_SECONDS)
+        return await request(self._link.peer, Kind.RESOLVE, message, RESOLVE_SECONDS)
+
+    async def _marked_socket(self, family: int, kind: int) -> socket.socket:
+        return await self._redirect.upstream_socket(
+            socket.AddressFamily(family), socket.SocketKind(kind)
+        )
+
+
+def _hosts(conf: ResolvConfFile) -> list[Address]:
+    servers = [text for text in conf.current().nameservers if not is_link_local(text)]
+    return [address for text in servers if not (address := ip_address(text)).is_multicast]

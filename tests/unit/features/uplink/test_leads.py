@@ -1,0 +1,86 @@
+"""What is led into the link, and what is not."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from towline.features.uplink.leads import Leads, addresses_of, hosts_of, leadable
+from towline.kube.config import Access
+
+API, DNS, POD = (ip_address(text) for text in ("10.0.0.1", "10.0.0.2", "198.51.100.7"))
+ACCESS = Access("https://api.example:6443", "default", "lab", "here")
+
+
+class Routes:
+    def __init__(self) -> None:
+        self.led = set()
+
+    async def add_routes(self, ranges):
+        self.led.update(ranges)
+
+    async def remove_routes(self, ranges):
+        self.led.difference_update(ranges)
+
+    def lead(self, address):
+        return any(address in network for network in self.led)
+
+
+@pytest.fixture
+def routes():
+    return Routes()
+
+
+async def test_what_the_link_needs_is_left_out_of_the_ranges(routes):
+    leads = Leads(routes, [API])
+    await leads.add([ip_network("10.0.0.0/16")])
+    assert not routes.lead(API)
+    assert API not in leads
+    assert routes.lead(DNS)
+    assert leads.ranges == [ip_network("10.0.0.0/16")]
+
+
+async def test_name_with_the_address_that_the_link_needs_does_not_lead_it(routes):
+    leads = Leads(routes, [API])
+    await leads.add_addresses([API, POD])
+    assert routes.led == {ip_network("198.51.100.7/32")}
+    assert POD in leads
+
+
+async def test_address_that_is_kept_out_later_leaves_its_range(routes):
+    leads = Leads(routes, [API])
+    await leads.add([ip_network("10.0.0.0/16")])
+    await leads.add_addresses([POD])
+    await leads.keep_out([DNS, POD])
+    assert [routes.lead(each) for each in (API, DNS, POD)] == [False] * 3
+    assert all(routes.lead(ip_address(text)) for text in ("10.0.0.3", "10.0.0.0", "10.0.255.255"))
+
+
+async def test_neighbouring_addresses_are_kept_out_one_by_one(routes):
+    leads = Leads(routes)
+    await leads.add_addresses([POD, POD + 1])
+    await leads.keep_out([POD])
+    assert (routes.lead(POD), routes.lead(POD + 1)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.1", "::1", "fe80::1", "ff02::1"]
+)
+async def test_addresses_that_are_no_clusters_are_not_led(routes, address):
+    assert not leadable(ip_network(address))
+    await Leads(routes).add_addresses([ip_address(address)])
+    assert routes.led == set()
+
+
+def test_hosts_are_the_servers_and_its_proxys(monkeypatch):
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert hosts_of(ACCESS) == ["api.example"]
+    assert hosts_of(replace(ACCESS, proxy="http://proxy:3128")) == ["api.example", "proxy"]
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.corp:3128")
+    assert hosts_of(ACCESS) == ["api.example", "proxy.corp"]
+
+
+async def test_link_goes_to_the_proxy_where_there_is_one():
+    assert await addresses_of(replace(ACCESS, server="https://10.0.0.1:6443")) == [API]
+    assert await addresses_of(replace(ACCESS, proxy="http://10.0.0.2:3128")) == [DNS]
