@@ -119,6 +119,9 @@ class Interception:
     async def _change(self) -> None:
         while True:
             thing = await self._read()
+            other = holder(thing)
+            if other is not None and other != holder(self._seen):
+                raise held_by(self._what, other)
             if _gist(thing) != _gist(self._seen):
                 raise SessionError(
                     f"{self._what} was changed by {changer(thing)} while this session started.",

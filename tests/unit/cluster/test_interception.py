@@ -89,6 +89,16 @@ async def test_service_that_was_changed_meanwhile_is_not_taken() -> None:
         assert here.service["spec"]["selector"] == {"app": "web", "version": "2"}
 
 
+async def test_loser_of_a_race_is_told_who_was_quicker() -> None:
+    async with ground() as here:
+        seen = here.service
+        await Interception(here.client, SERVICES, seen, OTHER, "svc/web").begin()
+        with pytest.raises(SessionError, match="intercepted by joe@desk, since 2026-01-02T03:04"):
+            await here.interception.begin()
+        await here.interception.end()
+        assert interception.holder(here.service) == OTHER
+
+
 async def test_change_between_reading_and_writing_is_noticed() -> None:
     async with ground() as here:
 
