@@ -28,9 +28,10 @@ class ServicePort:
     target_name: str = ""
 
     def is_meant(self, text: str) -> bool:
-        """Whether `NUMBER`, `NUMBER/PROTOCOL` or a name means this port."""
-        if text == self.name:
-            return True
+        """Whether `NUMBER` or a name, either with `/PROTOCOL` or without, means this port."""
+        name, slash, protocol = text.partition("/")
+        if name == self.name:
+            return not slash or protocol.upper() == self.port.protocol.name
         try:
             wanted = Port.parse(text)
         except ValueError:

@@ -119,6 +119,8 @@ def test_all_ports_by_the_same_numbers_unless_told_otherwise() -> None:
         (["box:8080:http"], {"80/TCP": "box:8080"}),
         (["5353:53"], {"53/TCP": "localhost:5353", "53/UDP": "localhost:5353"}),
         (["5353:53/udp"], {"53/UDP": "localhost:5353"}),
+        (["5353:dns-udp"], {"53/UDP": "localhost:5353"}),
+        (["5353:dns-udp/udp"], {"53/UDP": "localhost:5353"}),
         (["5353:dns"], {"53/TCP": "localhost:5353"}),
         (["1:80,2:9000"], {"80/TCP": "localhost:1", "9000/TCP": "localhost:2"}),
         (["1:80", "2:admin"], {"80/TCP": "localhost:1", "9000/TCP": "localhost:2"}),
@@ -128,7 +130,9 @@ def test_ports_are_meant_by_number_or_name(texts: list[str], wanted: dict[str, s
     assert chosen(texts, HTTP, ADMIN, DNS, DNS_UDP) == wanted
 
 
-@pytest.mark.parametrize("text", ["8080:81", "8080:nothing", "nothing", "80/udp", "1:80,2:http"])
+@pytest.mark.parametrize(
+    "text", ["8080:81", "8080:nothing", "nothing", "80/udp", "8080:http/udp", "1:80,2:http"]
+)
 def test_ports_that_there_are_not_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         chosen([text], HTTP, ADMIN)
