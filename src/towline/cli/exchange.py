@@ -17,6 +17,7 @@ Examples:
   tow exchange web --expose 8080:80        only its port 80, at port 8080 here
   tow exchange web --expose 8080:http      the port that the service calls http
   tow exchange web -- ./serve --port 80    the same, by a program that runs meanwhile
+  tow exchange deploy/web --expose 8080    what each pod of a workload gets, now and later
 """
 
 
@@ -24,11 +25,12 @@ Examples:
 @intercept.options(MODES, force="Take over from whoever has it.")
 @proxy_protocol_option
 def command(**chosen: Any) -> int:
-    """Answer the requests for TARGET, a service, by programs of this machine.
+    """Answer the requests for TARGET by programs of this machine.
 
-    The original pods run on, untouched; they answer while no program listens here, when the
-    session is gone, and for ports that are not exposed. No root is needed. Ctrl-C ends it and
-    leaves nothing behind.
+    TARGET is a service, NAME or svc/NAME, or deploy/NAME, sts/NAME, ds/NAME, pod/NAME. The
+    original pods run on, untouched; they answer while no program listens here, when the session
+    is gone, and for ports that are not exposed. With --mode scale they are stopped instead. No
+    root is needed. Ctrl-C ends it and leaves nothing behind.
     """
     return intercept.run(chosen, _ready_line, copy=False)
 

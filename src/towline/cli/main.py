@@ -14,13 +14,16 @@ from towline import __version__
 # when it is used, so that `tow --help` stays quick.
 COMMANDS = {
     "connect": ("connect", "Reach every service of the cluster by its name from this machine."),
-    "exchange": ("exchange", "Answer the cluster's requests for a service on this machine."),
-    "mirror": ("mirror", "Send a copy of the cluster's requests for a service to this machine."),
+    "exchange": (
+        "exchange",
+        "Answer the cluster's requests for a service or workload on this machine.",
+    ),
+    "mirror": ("mirror", "Send a copy of such requests to this machine, while the pods answer."),
     "preview": ("preview", "Give a program of this machine a service of its own in the cluster."),
     "status": ("status", "Show the running sessions of this machine."),
     "disconnect": ("disconnect", "End a running session."),
     "list": ("listing", "Show who has what in the cluster."),
-    "recover": ("recover", "Put right what a broken session has left on a service."),
+    "recover": ("recover", "Put right what a broken session has left on a service or workload."),
     "clean": ("clean", "Remove what broken sessions have left; there should be nothing."),
     "check": ("check", "Tell beforehand what would not work here, and what to do about it."),
 }
@@ -29,6 +32,7 @@ EPILOG = """\b
 Examples:
   tow connect                     names of the current context's namespace, until Ctrl-C
   tow connect -n shop --detach    the same for namespace shop, in the background
+  tow exchange web                what the service web gets comes to this machine
   tow status                      what is running
   tow disconnect                  end it
   tow exchange web --expose 8080  what port 8080 of the service web is asked, a program here answers

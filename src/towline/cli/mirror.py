@@ -21,9 +21,10 @@ Examples:
 @click.command("mirror", cls=intercept.Command, epilog=EPILOG)
 @intercept.options(MIRROR_MODES, force="Take the place of whoever has it.")
 def command(**chosen: Any) -> int:
-    """Send a copy of the requests for TARGET, a service, to programs of this machine.
+    """Send a copy of the requests for TARGET to programs of this machine.
 
-    The original pods answer all of them as ever, and never wait for a program here; what that
+    TARGET is a service, NAME or svc/NAME, or deploy/NAME, sts/NAME, ds/NAME, pod/NAME. The
+    original pods answer all requests as ever, and never wait for a program here; what that
     answers is dropped. No root is needed. Ctrl-C ends it and leaves nothing behind.
     """
     return intercept.run(chosen, _ready_line, copy=True)

@@ -19,8 +19,7 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "-n",
             "--namespace",
             envvar="TOW_NAMESPACE",
-            help="Namespace whose bare service names are meant and where the agent runs. "
-            "Default: the context's.",
+            help="Namespace of names without one, and of the agent. Default: the context's.",
         ),
         click.option(
             "-c",

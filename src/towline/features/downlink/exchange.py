@@ -32,4 +32,7 @@ def way(mode: str | None, access: Access, wanted: Wanted, tell: Narrator) -> Way
     if mode == "scale":
         scale.refuse_if_unfit(wanted.target, copy=wanted.copy)
         return StandIn(mode, partial(scale.prepare, tell=tell), access, wanted, tell)
-    raise UsageError(f"{wanted.target} cannot be intercepted with --mode {mode}.")
+    raise UsageError(
+        f"{wanted.target} has no selector that could lead elsewhere, as --mode {mode} needs.",
+        "Name the service that leads to it, or leave out --mode.",
+    )
