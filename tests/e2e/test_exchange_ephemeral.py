@@ -12,11 +12,13 @@ from tests.e2e.listening import listener
 from tests.e2e.tow import GRACE_SECONDS, connected
 from tests.e2e.waiting import until
 from tests.e2e.workloads import pod, pods_of, service, standing, workload
+from towline.cluster.tenants import tenants
 
 USAGE_ERROR = 2
 ACCESS_ERROR = 5
 AGENT_ERROR = 6
 SESSION_ERROR = 8
+INTERRUPTED = 130
 
 pytestmark = pytest.mark.usefixtures("no_trace")
 
@@ -149,6 +151,14 @@ def test_second_session_is_refused_with_the_first_ones_name_unless_it_takes_over
                 assert "taken over" in first.error()["summary"]
                 await_answerer(lab, "two", "shop")
     until(lambda: not redirected(lab), 40, "the agents to be gone")
+
+
+def test_session_that_is_interrupted_while_it_starts_leaves_no_agent_to_wait_for_it(lab, laptop):
+    with exchanging(laptop, "deploy/shop", "--expose=1:8080", "--grace=300") as session:
+        session.told("Waiting for the node")
+        session.interrupt()
+        assert session.end() in (0, INTERRUPTED)
+    until(lambda: not any(map(tenants, pods_of(lab, "shop"))), 30, "the agents to be gone")
 
 
 def test_pod_of_nobody_that_is_deleted_ends_it(lab, laptop):

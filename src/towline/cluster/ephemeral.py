@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +15,14 @@ from towline.cluster.agent import Progress
 from towline.cluster.job import AgentSpec, container, now
 from towline.cluster.podprobes import containers, probed_ports
 from towline.cluster.podstate import Phase
-from towline.cluster.tenants import NAME_PREFIX, OWNER_ENV, SINCE_ENV, Tenant, tenants
+from towline.cluster.tenants import (
+    COMMAND_ENV,
+    NAME_PREFIX,
+    OWNER_ENV,
+    SINCE_ENV,
+    Tenant,
+    tenants,
+)
 from towline.cluster.transports import Transports
 from towline.errors import AccessError, AgentError, SessionError, TowlineError, UsageError
 from towline.kube.client import Client, PatchKind
@@ -30,6 +38,10 @@ P = TypeVar("P", bound=asyncio.Protocol)
 LINK_PORTS = range(61000, 65000)
 # A pod's status may change between reading and writing, but not for ever.
 TRIES = 20
+# An agent that starts just now hears a goodbye only when it runs.
+GOODBYE_TRIES = 20
+GOODBYE_RETRY_SECONDS = 0.5
+STOP_SECONDS = 5.0
 
 _OTHERWISE = "Take the traffic at the service or the workload: --mode selector, or --mode scale."
 _ADMISSION = ("violates PodSecurity", "admission webhook", "ValidatingAdmissionPolicy")
@@ -47,7 +59,7 @@ _SECURITY = {
 class EphemeralAgent:
     """One agent in one pod, from :meth:`start` until its container ends; then make another.
 
-    Of `spec` image, grace time and owner are used. What comes from outside to `ports` goes to
+    Of `spec` image, grace time, role and owner are used. What comes from outside to `ports` goes to
     the session that claims it, else to the pod's own programs, where probes of the kubelet always
     go. The container ends by the goodbye of a link, or with its client gone for the grace time;
     it cannot be removed, and stays listed in the pod's spec.
@@ -137,10 +149,34 @@ class EphemeralAgent:
     async def dismiss(self, tenant: Tenant) -> None:
         """Tell another session's agent in this pod to end, and do not mind it any more.
 
-        An agent that cannot be reached is about to end by itself. Raises ApiError.
+        One that cannot be reached for long is about to end by itself. Raises ApiError.
         """
-        await tenant.say_goodbye(self._client, self._namespace, self.pod, self._spec.owner)
+        why = f"{self._spec.owner} takes over"
+        for _ in range(GOODBYE_TRIES):
+            if await self._say_goodbye(tenant, why) or tenant not in await self.tenants():
+                break
+            await asyncio.sleep(GOODBYE_RETRY_SECONDS)
         self._dismissed.add(tenant.container)
+
+    async def stop(self) -> None:
+        """Have the container end that no link has come to yet; within `STOP_SECONDS`.
+
+        One that does not run by then ends when it has waited for the grace time.
+        """
+        with contextlib.suppress(TowlineError, TimeoutError):
+            # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
+            await asyncio.wait_for(self._stop(), STOP_SECONDS)
+
+    async def _stop(self) -> None:
+        while True:
+            pod = await self._client.get(PODS, self.pod, namespace=self._namespace)
+            own = [each for each in tenants(pod) if each.container == self.container]
+            if not own or await self._say_goodbye(own[0], "it was not wanted after all"):
+                return
+            await asyncio.sleep(GOODBYE_RETRY_SECONDS)
+
+    async def _say_goodbye(self, tenant: Tenant, why: str) -> bool:
+        return await tenant.say_goodbye(self._client, self._namespace, self.pod, why)
 
     async def tenants(self) -> list[Tenant]:
         """The agents of other sessions that run in the pod for one of the ports now."""
@@ -200,6 +236,7 @@ class EphemeralAgent:
             "env": [
                 {"name": OWNER_ENV, "value": self._spec.owner},
                 {"name": SINCE_ENV, "value": now()},
+                {"name": COMMAND_ENV, "value": self._spec.role},
             ],
             "securityContext": _SECURITY,
             "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -18,6 +18,8 @@ _HOPELESS = {
     "CreateContainerError": "The agent's container cannot be created: {message}",
     "RunContainerError": "The agent's container cannot be started: {message}",
 }
+# What comes before ImagePullBackOff, and again at each further try.
+_BEFORE_HOPELESS = "ErrImagePull"
 _IMAGE_HINT = (
     "Name an image with Python 3.9 or newer that the cluster's nodes can pull: "
     "--image REGISTRY/python:3, or TOW_IMAGE in the environment."
@@ -69,6 +71,13 @@ def of_ephemeral(pod: Mapping[str, Any], name: str) -> PodState:
                 return PodState(Phase.ENDED, error=_container_ended(container, pod_name))
             return started
     return PodState(Phase.WAITING, f"the node to add a container to the pod {pod_name}")
+
+
+def is_over(container: Mapping[str, Any]) -> bool:
+    """Whether a container, by its status, has ended, or cannot start: its session has given up."""
+    state = container.get("state", {})
+    reason = state.get("waiting", {}).get("reason")
+    return "terminated" in state or reason in _HOPELESS or reason == _BEFORE_HOPELESS
 
 
 def addresses(pod: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from towline.agent.intercept import Intercepted
+from towline.cluster import podstate
 from towline.cluster.transports import Transports
 from towline.kube.client import Client
 from towline.kube.streams import PortForwardError
@@ -18,7 +19,7 @@ from towline.wire.mux import Mux
 from towline.wire.target import Port
 
 NAME_PREFIX = "towline-"
-OWNER_ENV, SINCE_ENV = "TOWLINE_OWNER", "TOWLINE_SINCE"
+OWNER_ENV, SINCE_ENV, COMMAND_ENV = "TOWLINE_OWNER", "TOWLINE_SINCE", "TOWLINE_COMMAND"
 GOODBYE_SECONDS = 5.0
 
 
@@ -26,17 +27,18 @@ GOODBYE_SECONDS = 5.0
 class Tenant:
     """An agent in an ephemeral container that has not ended: whose, since when, for which ports.
 
-    `link_port` is where it waits for its session.
+    `command` is that of its session, `link_port` where it waits for it.
     """
 
     container: str
     owner: str
     since: str
+    command: str
     ports: tuple[Port, ...]
     link_port: int
 
-    async def say_goodbye(self, client: Client, namespace: str, pod: str, successor: str) -> None:
-        """Have it end as if its own session had said so; nothing happens if it has ended."""
+    async def say_goodbye(self, client: Client, namespace: str, pod: str, why: str) -> bool:
+        """Have it end as if its own session had said so; False if it cannot be reached."""
         transports = Transports(client, namespace, self.container, self.link_port)
         gone = (LinkLost, OSError, PortForwardError, ProtocolError, TimeoutError)
         with contextlib.suppress(*gone):
@@ -44,15 +46,20 @@ class Tenant:
                 _, peer = await transports.connect(pod, lambda: Peer(Mux(client=True)))
                 try:
                     await peer.ready()
-                    peer.go_away(f"{successor} takes over")
+                    peer.go_away(why)
+                    return True
                 finally:
                     peer.close()
+        return False
 
 
 def tenants(pod: Mapping[str, Any]) -> list[Tenant]:
-    """All of a pod's; what is not as this version makes them is none."""
+    """All of a pod's; what is not as this version makes them is none.
+
+    Nor is one that no session waits for any more, as it cannot start.
+    """
     statuses = pod.get("status", {}).get("ephemeralContainerStatuses") or ()
-    ended = {each["name"] for each in statuses if "terminated" in each.get("state", {})}
+    ended = {each["name"] for each in statuses if podstate.is_over(each)}
     running = [
         container
         for container in pod["spec"].get("ephemeralContainers") or ()
@@ -76,6 +83,7 @@ def _tenant(container: Mapping[str, Any]) -> Tenant | None:
         container["name"],
         environment[OWNER_ENV],
         environment.get(SINCE_ENV, ""),
+        environment.get(COMMAND_ENV, "exchange"),
         tuple(each.port for each in intercepted),
         link_port,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from tests.fakes.apiserver import ApiServer
-from tests.fakes.kubelet import PortForward
+from tests.fakes.kubelet import Channel, PortForward
 from tests.fakes.objectstore import Collection, Key
 from towline.cluster.ephemeral import LINK_PORTS, EphemeralAgent
 from towline.cluster.job import AgentSpec
@@ -316,22 +317,66 @@ async def test_agent_that_has_ended_stands_in_nobodys_way(cluster: Cluster) -> N
     assert failure.summary == "jane@laptop has taken over 8080/TCP, 53/UDP of the pod web."
 
 
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "CreateContainerError"])
+async def test_agent_that_cannot_start_stands_in_nobodys_way(cluster: Cluster, reason: str) -> None:
+    async with asyncio.TaskGroup() as group:
+        first = cluster.agent()
+        group.create_task(_fail_to_start(first))
+        await cluster.says(first, waiting={"reason": reason, "message": "no such image"})
+    second = await cluster.started()
+    assert await second.tenants() == []
+
+
+async def _fail_to_start(agent: EphemeralAgent) -> None:
+    with pytest.raises(AgentError):
+        await agent.start(lambda _: None, 1)
+
+
+async def test_tenant_that_does_not_listen_needs_no_goodbye(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its container is said to run, but nothing listens in there."""
+    monkeypatch.setattr("towline.cluster.ephemeral.GOODBYE_TRIES", 2)
+    monkeypatch.setattr("towline.cluster.ephemeral.GOODBYE_RETRY_SECONDS", 0)
+    forwards = PortForward(cluster.server)
+    await cluster.started()
+    second = cluster.agent()
+    (tenant,) = await second.tenants()
+    await second.dismiss(tenant)
+    assert forwards.served == 2
+    assert await second.tenants() == []
+
+
+async def test_agent_that_is_not_wanted_after_all_is_told_so_when_it_runs(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("towline.cluster.ephemeral.GOODBYE_RETRY_SECONDS", 0)
+    forwards = PortForward(cluster.server)
+
+    async def end(_: Channel) -> None:
+        await cluster.says(agent, terminated={"exitCode": 0})
+
+    agent = await cluster.started()
+    stopping = asyncio.ensure_future(agent.stop())
+    while not forwards.served:
+        await asyncio.sleep(0.005)
+    forwards.listen(int(option(cluster.added[0], "port")[0]), end)
+    await stopping
+    assert tenants(cluster.pod) == []
+
+
+async def test_agent_that_was_never_added_needs_no_goodbye(cluster: Cluster) -> None:
+    await cluster.agent().stop()
+    assert not cluster.added
+
+
 async def test_tenants_are_told_with_owner_time_and_ports(cluster: Cluster) -> None:
-    first = await cluster.started()
+    first = await cluster.started(spec=replace(SPEC, role="mirror"))
     (container,) = cluster.added
     (tenant,) = await cluster.agent(UDP).tenants()
     since = container["env"][1]["value"]
     port = int(option(container, "port")[0])
-    assert tenant == Tenant(first.container, "jane@laptop", since, (HTTP, UDP), port)
-
-
-async def test_tenant_that_does_not_listen_needs_no_goodbye(cluster: Cluster) -> None:
-    PortForward(cluster.server)
-    await cluster.started()
-    second = cluster.agent(UDP)
-    (tenant,) = await second.tenants()
-    await second.dismiss(tenant)
-    assert await second.tenants() == []
+    assert tenant == Tenant(first.container, "jane@laptop", since, "mirror", (HTTP, UDP), port)
 
 
 def test_containers_of_others_are_no_tenants() -> None:

@@ -94,11 +94,14 @@ class Injected:
         if self._wanted.force and not self.live.is_set():
             for tenant in await agent.tenants():
                 await agent.dismiss(tenant)
-        await agent.start(self._tell.progress, self._wanted.timeout_seconds)
         try:
+            await agent.start(self._tell.progress, self._wanted.timeout_seconds)
             await self._serve(agent)
         except BaseExceptionGroup as failures:
             raise leading_error(failures) or failures from None
+        finally:
+            if not self.live.is_set():
+                await agent.stop()
 
     async def _serve(self, agent: EphemeralAgent) -> None:
         gone: asyncio.Future[TowlineError] = asyncio.get_running_loop().create_future()

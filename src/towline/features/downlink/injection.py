@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from towline.cluster import interception, podstate
@@ -187,7 +187,7 @@ class Injection:
             client,
             self._access.namespace,
             pod["metadata"]["name"],
-            self._wanted.agent,
+            replace(self._wanted.agent, role=self._wanted.command),
             list(ports.by_listen(chosen)),
         )
 

@@ -92,7 +92,7 @@ def _in_pod(pod: Object) -> Iterator[Entry]:
         yield Entry(
             namespace=about["namespace"],
             target=str(Reference(PODS, about["name"])),
-            command="exchange",
+            command=tenant.command,
             mode="ephemeral",
             owner=tenant.owner,
             since=tenant.since,
