@@ -9,9 +9,8 @@ from towline.relay.stream import Stream
 from towline.wire.frames import Buffer, Reason
 
 # How far a copy may lag: requests of some MiB come whole although the link is slower than the
-# cluster's network. All copies of a port together stay well below the pod's memory.
+# cluster's network.
 LAG_BYTES = 8 * 1024 * 1024
-TOTAL_LAG_BYTES = 64 * 1024 * 1024
 
 
 class Copy:

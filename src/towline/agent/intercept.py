@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from towline.agent.addresses import Addresses
+from towline.agent.context import WAITING_BYTES, Context, Run
 from towline.agent.kubelet import Kubelet
 from towline.agent.redirect import Redirect, Redirection
-from towline.agent.tcp import Run, TcpPort
+from towline.agent.tcp import TcpPort
 from towline.agent.udp import UdpPort
 from towline.agent.underway import Underway
+from towline.relay.outbox import Allowance
 from towline.relay.peer import Peer
 from towline.relay.stream import Stream
 from towline.wire.frames import Reason
@@ -68,24 +70,22 @@ class Interception:
         self.underway = Underway()
         self.passes = any(each.original is not None for each in ports)
         """Whether what nobody claims has somewhere to go."""
-        self._addresses = Addresses()
         self._redirecting = redirecting
         self._redirect: Redirect | None = None
         kubelet = redirecting.kubelet if redirecting else None
+        waiting = Allowance(WAITING_BYTES)
+        self._context = Context(run, self.underway, Addresses(), waiting, kubelet)
         self._ports = {
-            each.port: _KINDS[each.port.protocol](
-                each.port, each.original, run, self.underway, self._addresses, kubelet
-            )
+            each.port: _KINDS[each.port.protocol](each.port, each.original, self._context)
             for each in ports
         }
-        self._run = run
         self._originals = {each.original.host for each in ports if each.original}
         self._released = False
 
     async def start(self) -> None:
         """Listen. Raises OSError when a port, or the redirect, cannot be had."""
         for host in filter(None, self._originals):
-            self._run(self._addresses.find(host))
+            self._context.run(self._context.addresses.find(host))
         listeners = {port: await each.start() for port, each in self._ports.items()}
         if self._redirecting is not None:
             table, kubelet = self._redirecting

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Coroutine, Sequence
-from typing import Any, Callable, cast
+from collections.abc import Sequence
+from typing import cast
 
-from towline.agent.addresses import Addresses
 from towline.agent.claims import ACCEPT_SECONDS, Claims
-from towline.agent.copying import TOTAL_LAG_BYTES, CopiedPassing, Copy
-from towline.agent.kubelet import HEAD_SECONDS, Kubelet, is_request
+from towline.agent.context import Context
+from towline.agent.copying import CopiedPassing, Copy
+from towline.agent.kubelet import HEAD_SECONDS, is_request
 from towline.agent.listening import bound, plain
 from towline.agent.passing import Passing
 from towline.agent.underway import Underway
 from towline.relay import sockets
-from towline.relay.outbox import Allowance
 from towline.relay.splice import Splice
 from towline.relay.stream import Stream
 from towline.wire.frames import Buffer, Reason
@@ -26,9 +25,6 @@ from towline.wire.target import Port, Target
 KEPT_BYTES = 64 * 1024
 PASS_SECONDS = 10.0
 
-Run = Callable[[Coroutine[Any, Any, None]], object]
-"""Runs a coroutine in a task that its owner ends."""
-
 
 class TcpPort:
     """A port that is listened on from :meth:`start` to :meth:`close`.
@@ -37,32 +33,19 @@ class TcpPort:
     claims that; without an original they are reset. An original without a host is at the address
     that the client has asked for.
 
-    With `kubelet` the kernel redirects what comes to this port to one of its own choice, from
-    where it is listened to, and requests of the kubelet go to the original, whoever claims.
+    Requests of the kubelet go to the original, whoever claims.
     """
 
-    def __init__(
-        self,
-        port: Port,
-        original: Target | None,
-        run: Run,
-        underway: Underway,
-        addresses: Addresses,
-        kubelet: Kubelet | None = None,
-    ) -> None:
+    def __init__(self, port: Port, original: Target | None, context: Context) -> None:
         self.claims = Claims(port)
         self.original = original
-        self.kubelet = kubelet
         self.number = port.number
-        self.run = run
-        self.underway = underway
-        self.addresses = addresses
-        self.lag = Allowance(TOTAL_LAG_BYTES)
+        self.context = context
         self._server: asyncio.AbstractServer | None = None
 
     async def start(self) -> int:
         """Listen, and give the port for that. Raises OSError when it cannot be had."""
-        listening = bound(0 if self.kubelet else self.number, socket.SOCK_STREAM)
+        listening = bound(0 if self.context.kubelet else self.number, socket.SOCK_STREAM)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Arrival(self), sock=listening)
         number: int = listening.getsockname()[1]
@@ -93,12 +76,12 @@ class _Arrival(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Offer it."""
-        self._port.underway.came()
+        self._port.context.underway.came()
         self._transport = cast("asyncio.Transport", transport)
         sockets.send_at_once(transport)
         host, port = transport.get_extra_info("peername")[:2]
         self._client = Target(plain(host), port)
-        kubelet = self._port.kubelet
+        kubelet = self._port.context.kubelet
         if kubelet is not None and kubelet.may_ask(self._port.number, self._client.host):
             self._judging = True
             self._patience = self._loop.call_later(HEAD_SECONDS, self._offer)
@@ -127,7 +110,7 @@ class _Arrival(asyncio.Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client has gone."""
         self._end_offer()
-        self._port.underway.open -= 1
+        self._port.context.underway.open -= 1
 
     # -- the offered stream (StreamHandler)
 
@@ -135,7 +118,7 @@ class _Arrival(asyncio.Protocol):
         """The claimant has taken it: from now on it is an ordinary splice."""
         stream, self._stream = self._stream, None
         self._end_offer()
-        self._port.underway.open -= 1
+        self._port.context.underway.open -= 1
         assert stream is not None
         splice = Splice(stream)
         self._transport.set_protocol(splice)
@@ -212,18 +195,18 @@ class _Arrival(asyncio.Protocol):
         if not original.host:
             asked = plain(self._transport.get_extra_info("sockname")[0])
             original = Target(asked, original.port)
-        underway = self._port.underway
+        underway = self._port.context.underway
         stream = self._port.claims.offer(self._client, copy=True) if copied else None
         if stream is None:
             client = Passing(underway, self._kept, self._eof)
         else:
-            copy = Copy(stream, self._port.lag)
+            copy = Copy(stream, self._port.context.waiting)
             client = CopiedPassing(copy, underway, self._kept, self._eof)
         self._transport.set_protocol(client)
         client.connection_made(self._transport)
         underway.open -= 1  # as an offer
-        hosts = self._port.addresses.of(original.host)
-        self._port.run(_join(client, hosts, original.port, underway))
+        hosts = self._port.context.addresses.of(original.host)
+        self._port.context.run(_join(client, hosts, original.port, underway))
 
 
 async def _join(client: Passing, hosts: Sequence[str], port: int, underway: Underway) -> None:

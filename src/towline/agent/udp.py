@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from towline.agent.addresses import Addresses
 from towline.agent.claims import ACCEPT_SECONDS, Claims
-from towline.agent.kubelet import Kubelet
+from towline.agent.context import Context
 from towline.agent.listening import UdpClient, UdpListener
-from towline.agent.tcp import Run
-from towline.agent.underway import Underway
 from towline.relay.datagramstream import DatagramStream
-from towline.relay.outbox import Allowance
 from towline.relay.udp import ConnectedUdp
 from towline.wire.frames import Reason
 from towline.wire.target import Port, Target
@@ -22,9 +18,8 @@ from towline.wire.target import Port, Target
 IDLE_SECONDS = 60.0
 # So many clients at a time; then those make room that have been idle for longest.
 FLOWS = 4096
-# What is kept of a client until it is known who gets it, and what may wait of all clients.
+# What is kept of a client until it is known who gets it.
 KEPT_BYTES = 128 * 1024
-TOTAL_BYTES = 64 * 1024 * 1024
 
 
 class UdpPort:
@@ -32,25 +27,14 @@ class UdpPort:
 
     What clients say that nobody claims goes to `original`, and a copy to whoever claims that;
     without an original it is lost. As with :class:`towline.agent.tcp.TcpPort`, an original may be
-    without a host, and with `kubelet`, which never asks here, the kernel redirects.
+    without a host.
     """
 
-    def __init__(
-        self,
-        port: Port,
-        original: Target | None,
-        run: Run,
-        underway: Underway,
-        addresses: Addresses,
-        kubelet: Kubelet | None = None,
-    ) -> None:
+    def __init__(self, port: Port, original: Target | None, context: Context) -> None:
         self.claims = Claims(port)
         self.original = original
-        self.run = run
-        self.underway = underway
-        self.addresses = addresses
-        self.allowance = Allowance(TOTAL_BYTES)
-        self._number = 0 if kubelet else port.number
+        self.context = context
+        self._number = 0 if context.kubelet else port.number
         self._loop = asyncio.get_running_loop()
         self._listener: UdpListener | None = None
         self._flows: OrderedDict[UdpClient, _Flow] = OrderedDict()  # idle for longest first
@@ -129,7 +113,7 @@ class _Flow:
     def say(self, datagram: bytes) -> None:
         """Send it on, and keep it until it is known to whom."""
         if not self._accepted:
-            self._port.underway.datagram_came()
+            self._port.context.underway.datagram_came()
             if self._original is None:
                 self._keep(datagram)
         if self._offered is not None:
@@ -158,14 +142,14 @@ class _Flow:
     # -- what is kept
 
     def _keep(self, datagram: bytes) -> None:
-        if len(datagram) <= min(self._room, self._port.allowance.left):
+        if len(datagram) <= min(self._room, self._port.context.waiting.left):
             self._kept.append(datagram)
             self._room -= len(datagram)
-            self._port.allowance.left -= len(datagram)
+            self._port.context.waiting.left -= len(datagram)
 
     def _forget_kept(self) -> None:
         self._kept.clear()
-        self._port.allowance.left += KEPT_BYTES - self._room
+        self._port.context.waiting.left += KEPT_BYTES - self._room
         self._room = KEPT_BYTES
 
     # -- offering
@@ -181,7 +165,7 @@ class _Flow:
             self.answer,
             self._lost,
             on_accepted=self._taken,
-            allowance=self._port.allowance,
+            allowance=self._port.context.waiting,
         )
         for datagram in self._kept:
             self._offered.send(datagram)
@@ -225,10 +209,10 @@ class _Flow:
         self._passing = True
         for datagram in self._kept:
             self._say_once_more(datagram)
-        self._port.run(self._connect(original))
+        self._port.context.run(self._connect(original))
 
     async def _connect(self, original: Target) -> None:
-        host = self._port.addresses.of(original.host)[0]
+        host = self._port.context.addresses.of(original.host)[0]
         try:
             made = await ConnectedUdp.open(host, original.port, self.answer, lambda _: None)
         except OSError:
@@ -253,6 +237,6 @@ class _Flow:
             stream = self._port.claims.offer(self.client.target, copy=True)
             if stream is None:
                 return
-            allowance = self._port.allowance
+            allowance = self._port.context.waiting
             self._copy = DatagramStream(stream, lambda _: None, lambda _: None, allowance=allowance)
         self._copy.send(datagram)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.features.local.interceptions import SECONDS, Ground, ground
 from tests.unit.relay.links import reset
-from towline.agent import copying, tcp
+from towline.agent import copying, intercept
 from towline.relay.peer import Peer
 
 MIB = 1 << 20
@@ -80,7 +80,7 @@ async def test_copy_that_lags_is_given_up_and_the_original_never_waits() -> None
 
 async def test_copies_lag_by_so_much_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "LAG_BYTES", ENDLESS * 2)
-    monkeypatch.setattr(tcp, "TOTAL_LAG_BYTES", 16 * MIB)
+    monkeypatch.setattr(intercept, "WAITING_BYTES", 16 * MIB)
     async with ground() as here, asyncio.timeout(SECONDS):
         await copied(here)
         here.program.reading.clear()
