@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from lab import network
 from tests import documented
 from tests.e2e import objects
 from tests.e2e.answering import answers, ask, ask_udp, program, udp_program
@@ -14,6 +15,7 @@ from tests.e2e.cutting import AFTER, BEFORE, Write, cut_at_each_write, cutting
 from tests.e2e.outage import SILENCE, outage
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
 from tests.e2e.waiting import until
+from tests.e2e.workloads import give_address, node_port
 
 RULES, SERVICES = documented.rules("connect"), documented.rules("preview")
 
@@ -53,6 +55,24 @@ def test_service_leads_to_the_program_over_both_families(lab, laptop):
         words = b"abc" * (1 << 20)
         assert ask(lab, ready["addresses"][0], 80, words) == b"here" + words.upper()
         assert "mine.default:80" in ready["message"]
+
+
+def test_external_one_is_reached_from_outside_at_the_port_that_it_says(lab, laptop):
+    exposed = ("--expose=1:81", "--external")
+    with (
+        program(laptop) as here,
+        previewed(laptop, "mine", f"--expose={here.port}:80", *exposed) as session,
+    ):
+        session.ready()
+        assert lab.kubectl_json("service", "mine")["spec"]["type"] == "LoadBalancer"
+        port = node_port(lab, "mine", "tcp-80")
+        assert f"80/TCP is {port}" in session.event("note")["message"]
+        for address in (network.NODE_V4, network.NODE_V6):
+            until(
+                lambda at=address: answers(lab, at, port) == b"hereHELLO", SERVED_SECONDS, "answers"
+            )
+        give_address(lab, "mine", "192.0.2.81")
+        until(lambda: answers(lab, "192.0.2.81", 80) == b"hereHELLO", SERVED_SECONDS, "answers")
 
 
 @pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])

@@ -87,6 +87,8 @@ class Preview:
             await self._deliver(stack, group, keeper)
             body = self._manifest(keeper.owner_reference)
             self._service = await service.create(client, self._access.namespace, body)
+            if self._options.external:
+                self._tell.event("note", self._outside())
             watching = group.create_task(self._programs.watch(), name="programs")
             stack.callback(watching.cancel)
             self._state.live()
@@ -139,6 +141,20 @@ class Preview:
     def _servers(self, port: Port) -> list[Target]:
         """What clients of a port connect to."""
         return [Target(address, port.number) for address in self._addresses]
+
+    def _outside(self) -> str:
+        """How clients outside the cluster reach it."""
+        ports = ", ".join(
+            f"{each['port']}/{each['protocol']} is {each['nodePort']}"
+            for each in self._service["spec"]["ports"]
+            if "nodePort" in each
+        )
+        name, namespace = self._options.name, self._access.namespace
+        nodes = f"at the nodes' addresses {ports}; " if ports else ""
+        return (
+            f"From outside the cluster: {nodes}at an address of its own when a load balancer gives "
+            f"it one, which 'kubectl get service {name} -n {namespace}' shows."
+        )
 
     @property
     def _addresses(self) -> list[str]:
