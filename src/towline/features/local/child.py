@@ -79,7 +79,8 @@ class Child:
         if self._process is None:
             await asyncio.Event().wait()
         assert self._process
-        return await self._process.wait()
+        code = await self._process.wait()
+        return code if code >= 0 else 128 - code  # what sees to it was killed
 
     async def outlive(self, step: Coroutine[Any, Any, T]) -> T:
         """What a step of starting comes to; it is cancelled when the program ends meanwhile.

@@ -151,6 +151,13 @@ def test_killing_takes_the_program_along(tmp_path: Path, killed: str) -> None:
         os.close(ours)
 
 
+async def test_exit_code_tells_of_a_signal_also_when_what_sees_to_it_was_killed() -> None:
+    async with Child(python(FOREVER)) as child:
+        assert child._process
+        child._process.kill()
+        assert await asyncio.wait_for(child.ended(), SECONDS) == 128 + signal.SIGKILL
+
+
 def test_signals_of_the_terminal_are_for_the_program(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     code = (
