@@ -165,7 +165,7 @@ def test_laptop_that_comes_back_too_late_is_told(lab, laptop, no_trace):
         )
         until(lambda: not objects.agents(lab), 40, "the agent to be gone")
         session.process.send_signal(signal.SIGCONT)
-        assert "web" in session.error()["summary"]
+        assert "svc/web was put back by its agent" in session.error()["summary"]
     await_answerer(lab, "web")
 
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from towline.agent.undo import AGENT_LABEL, Record, apply, disown, of, undo
+from towline.agent.undo import AGENT_LABEL, MANAGERS, Record, apply, disown, of, undo
 from towline.errors import SessionError, TowlineError
 from towline.kube.client import Client
 from towline.kube.errors import (
@@ -193,12 +193,24 @@ class Interception:
             return None
         if not self._ours(thing):
             return SessionError(
-                f"{self._what} was put back by {changer(thing)}.", "Start the session again."
+                f"{self._what} was put back by {self._restorer(thing)}.",
+                "Start the session again.",
             )
         return SessionError(
             f"{self._what} was changed by {changer(thing)}: this session has withdrawn from it.",
             "Start it again, on the object as it is now.",
         )
+
+    def _restorer(self, thing: Object) -> str:
+        """Who has put an object back, which may not say so: see `disown`."""
+        last = _last_entry(thing)
+        untold = last is None or str(last.get("time") or "later")[:19] < self._record.since[:19]
+        if untold or changer(thing) in MANAGERS:
+            return (
+                "its agent, as this session was gone for longer than the grace time, or by "
+                "'tow recover'"
+            )
+        return changer(thing)
 
     def _ours(self, thing: Object) -> bool:
         return undo(thing, self._record) is not None
@@ -229,11 +241,15 @@ def changer(thing: Object) -> str:
 
     See https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers.
     """
-    entries = thing["metadata"].get("managedFields") or []
+    last = _last_entry(thing)
+    return str(last["manager"]) if last else "somebody"
+
+
+def _last_entry(thing: Object) -> Object | None:
+    entries: list[Object] = thing["metadata"].get("managedFields") or []
     entries = [each for each in entries if each.get("subresource", "") != "status"]
     # Who has scaled it has no time, and is there no more when others have written the number since.
-    last = max(entries, key=lambda each: str(each.get("time") or "later"), default=None)
-    return str(last["manager"]) if last else "somebody"
+    return max(entries, key=lambda each: str(each.get("time") or "later"), default=None)
 
 
 def _gist(thing: Object) -> dict[str, Any]:

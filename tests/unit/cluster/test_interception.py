@@ -39,9 +39,11 @@ class Ground:
     def service(self) -> dict[str, Any]:
         return self.server.store.get(KEY)
 
-    async def edit(self, change: dict[str, Any], manager: str = "kubectl") -> None:
+    async def edit(
+        self, change: dict[str, Any], manager: str = "kubectl", time: str = "2026-01-02T03:04:05Z"
+    ) -> None:
         """What somebody else does."""
-        fields = [{"manager": manager, "time": "2026-01-02T03:04:05Z"}]
+        fields = [{"manager": manager, "time": time}]
         changed = merge(self.service, change)
         changed["metadata"]["managedFields"] = fields
         await self.server.store.update(KEY, changed)
@@ -229,6 +231,20 @@ async def test_what_others_do_is_told_and_not_overwritten(
         assert words in (await disturbed).summary
         await here.interception.end()
         assert here.service["spec"]["selector"] == selector
+
+
+@pytest.mark.parametrize(
+    ("manager", "time"),
+    [("towline-agent", "2026-01-02T03:05:00Z"), ("kubectl", "2026-01-01T00:00:00Z")],
+)
+async def test_nobody_else_is_blamed_for_what_the_agent_has_put_back(
+    manager: str, time: str
+) -> None:
+    """Who looks late sees no more than who has changed the service before this session."""
+    async with ground() as here, asyncio.timeout(SECONDS):
+        await here.interception.begin()
+        await here.edit(PUT_BACK, manager, time)
+        assert "put back by its agent" in (await here.interception.disturbed()).summary
 
 
 async def test_deletion_is_told() -> None:
