@@ -1,10 +1,11 @@
-"""Clients in the cluster that ask a service without a pause, each time over a new connection.
+"""Clients in the cluster that ask a service again and again, each time over a new connection.
 
     with load(lab, address, 80) as under:
         under.await_count(10_000)
     assert under.failures == []
 
-They are a process on the node: `python -m tests.e2e.load PROTOCOL ADDRESS PORT CLIENTS SECONDS`.
+They are a process on the node:
+`python -m tests.e2e.load PROTOCOL ADDRESS PORT CLIENTS PATIENCE PAUSE`, both in seconds.
 """
 
 from __future__ import annotations
@@ -112,9 +113,14 @@ def load(
     udp: bool = False,
     clients: int = CLIENTS,
     patience_seconds: float = PATIENCE_SECONDS,
+    pause_seconds: float = 0.0,
 ) -> Iterator[Load]:
-    """Clients that ask meanwhile; at the end each waits for its last answer."""
-    what = ("udp" if udp else "tcp", address, str(port), str(clients), str(patience_seconds))
+    """Clients that ask meanwhile; at the end each waits for its last answer.
+
+    After each answer a client pauses for `pause_seconds`.
+    """
+    numbers = (port, clients, patience_seconds, pause_seconds)
+    what = ("udp" if udp else "tcp", address, *map(str, numbers))
     under = Load()
     with lab.popen_in_node(
         [sys.executable, "-m", "tests.e2e.load", *what],
@@ -187,7 +193,7 @@ async def _ask_udp(address: str, port: int) -> str:
 
 
 async def _go_on(
-    protocol: str, where: tuple[str, int], patience: float, stop: asyncio.Event
+    protocol: str, where: tuple[str, int], patience: float, pause: float, stop: asyncio.Event
 ) -> None:
     """One client."""
     ask = {"tcp": _ask_tcp, "udp": _ask_udp}[protocol]
@@ -199,18 +205,20 @@ async def _go_on(
         except OSError as failure:
             error = str(failure) or type(failure).__name__
         print(json.dumps([began, time.monotonic(), answer, error]), flush=True)
-        if error:
-            await asyncio.sleep(_PAUSE_SECONDS)
+        if error or pause:
+            await asyncio.sleep(max(pause, _PAUSE_SECONDS if error else 0.0))
 
 
-async def _main(protocol: str, address: str, port: str, clients: str, patience: str) -> None:
+async def _main(protocol: str, address: str, *numbers: str) -> None:
     """Until the end of the input."""
+    port, clients = map(int, numbers[:2])
+    patience, pause = map(float, numbers[2:])
     stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin, stop.set)
     async with asyncio.TaskGroup() as group:
-        for _ in range(int(clients)):
-            group.create_task(_go_on(protocol, (address, int(port)), float(patience), stop))
+        for _ in range(clients):
+            group.create_task(_go_on(protocol, (address, port), patience, pause, stop))
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(*sys.argv[1:6]))
+    asyncio.run(_main(*sys.argv[1:]))

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab import network
+from lab.cluster import Lab
 from tests.e2e.laptop import Laptop
 
 SILENCE = "drop"
 REFUSAL = "reject with tcp reset"
+
+_DELAYED = (network.DELAYED_API_PORT, network.DELAYED_API_PORT + network.MAX_RTT_MS)
 
 
 @contextmanager
@@ -18,25 +21,33 @@ def outage(laptop: Laptop, verdict: str = SILENCE) -> Iterator[None]:
 
     What the laptop sends there vanishes, or is answered with a reset.
     """
+    with outage_of(laptop.lab, verdict):
+        yield
+
+
+@contextmanager
+def outage_of(lab: Lab, verdict: str = SILENCE) -> Iterator[None]:
+    """The same for the laptop of a lab, however far away its API server is."""
+    ports = f"{{ {network.API_PORT}, {_DELAYED[0]}-{_DELAYED[1]} }}"
     rules = f"""
     table inet outage {{
         chain out {{
             type filter hook output priority -300;
-            tcp dport {network.API_PORT} {verdict}
+            tcp dport {ports} {verdict}
         }}
         chain in {{
             type filter hook input priority -300;
-            iifname eth0 tcp sport {network.API_PORT} drop
+            iifname eth0 tcp sport {ports} drop
         }}
     }}
     """
-    _nft(laptop, rules)
+    _nft(lab, rules)
     try:
         yield
     finally:
-        _nft(laptop, "delete table inet outage")
+        _nft(lab, "delete table inet outage")
 
 
-def _nft(laptop: Laptop, rules: str) -> None:
-    done = laptop.run("nft", rules)
+def _nft(lab: Lab, rules: str) -> None:
+    done = lab.run_in_laptop(["nft", rules])
     assert done.returncode == 0, done.stderr
