@@ -1,1 +1,1 @@
-"""Measures `tow connect` side by side with other ways into a cluster: `python -m benchmarks`."""
+"""Measures `tow` side by side with other ways into a cluster: `python -m benchmarks`."""

@@ -16,12 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import aims, processes, report, ways
+from benchmarks.downlink import effort as downlink_effort
+from benchmarks.downlink import run as downlink
 from benchmarks.ground import Ground, prepared
 from benchmarks.measures import Effort, measure
 
 FULL = Effort(rounds=3, bulk=1.5, echo=1.0, connect=1.0, first=15)
 QUICK = Effort(rounds=1, bulk=0.3, echo=0.2, connect=0.2, first=3)
 RTTS = [0, 20, 80]
+UPLINK, DOWNLINK = "uplink", "downlink"
+
+RTT_HELP = "in ms; may be given repeatedly; the downlink is measured at the first"
 
 # After what it did at its start a session has this long to settle.
 IDLE_SECONDS = 2.0
@@ -30,15 +35,26 @@ IDLE_SECONDS = 2.0
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="once, and short: a smoke test")
-    parser.add_argument("--rtt", type=int, action="append", help="in ms; may be given repeatedly")
+    parser.add_argument("--part", choices=(UPLINK, DOWNLINK), help="just this one")
+    parser.add_argument("--rtt", type=int, action="append", help=RTT_HELP)
     parser.add_argument("--rounds", type=int, help=f"how often to measure all ({FULL.rounds})")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     chosen = parser.parse_args()
     effort = QUICK if chosen.quick else FULL
     if chosen.rounds:
         effort = Effort(**asdict(effort) | {"rounds": chosen.rounds})
+    below = downlink_effort.QUICK if chosen.quick else downlink_effort.FULL
+    rtts = chosen.rtt or RTTS
+    results: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": _machine(),
+        "rounds": effort.rounds,
+    }
     with prepared() as ground:
-        results = run(ground, chosen.rtt or RTTS, effort)
+        if chosen.part != DOWNLINK:
+            results |= run(ground, rtts, effort)
+        if chosen.part != UPLINK:
+            results["downlink"] = downlink.run(ground, rtts[0], below, say)
     comparisons = aims.compare(results)
     if chosen.output == "json":
         results["aims"] = [asdict(each) | {"met": each.met} for each in comparisons]
@@ -49,11 +65,8 @@ def main() -> int:
 
 
 def run(ground: Ground, rtts: list[int], effort: Effort) -> dict[str, Any]:
-    """All results, fit for JSON: Gbit/s, seconds, megabytes."""
+    """The uplink's results, fit for JSON: Gbit/s, seconds, megabytes."""
     results: dict[str, Any] = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": _machine(),
-        "rounds": effort.rounds,
         "rtt": {},
         "memory": {},
         "help": processes.help_seconds(3 + 2 * effort.rounds),

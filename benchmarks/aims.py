@@ -1,10 +1,12 @@
-"""What is aimed at, and how the figures compare."""
+"""What is aimed at for the uplink, and how all figures compare."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from benchmarks.comparison import Comparison
+from benchmarks.downlink import aims as downlink_aims
 
 BULK = ("up_1", "down_1", "up_8", "down_8")
 ECHO_SECONDS = 60e-6
@@ -16,31 +18,24 @@ SESSION_MB, AGENT_MB = 60.0, 30.0
 HELP_SECONDS = 0.15
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A figure beside its aim: at least it, or at most."""
-
-    what: str
-    value: float
-    aim: float
-    unit: str = ""
-    at_least: bool = False
-
-    @property
-    def met(self) -> bool:
-        return self.value >= self.aim if self.at_least else self.value <= self.aim
-
-
 def compare(results: dict[str, Any]) -> list[Comparison]:
     """All comparisons that the results allow."""
-    found = [each for rtt, figures in results["rtt"].items() for each in _of(int(rtt), figures)]
-    idle = results["memory"]["idle"]
-    return [
-        *found,
-        Comparison("session resident, idle", idle["session"], SESSION_MB, "MB"),
-        Comparison("agent resident, idle", idle["agent"], AGENT_MB, "MB"),
-        Comparison("tow --help", results["help"] * 1000, HELP_SECONDS * 1000, "ms"),
-    ]
+    return [*_of_uplink(results), *_of_downlink(results)]
+
+
+def _of_uplink(results: dict[str, Any]) -> Iterator[Comparison]:
+    for rtt, figures in results.get("rtt", {}).items():
+        yield from _of(int(rtt), figures)
+    if "memory" in results:
+        idle = results["memory"]["idle"]
+        yield Comparison("session resident, idle", idle["session"], SESSION_MB, "MB")
+        yield Comparison("agent resident, idle", idle["agent"], AGENT_MB, "MB")
+        yield Comparison("tow --help", results["help"] * 1000, HELP_SECONDS * 1000, "ms")
+
+
+def _of_downlink(results: dict[str, Any]) -> Iterator[Comparison]:
+    if "downlink" in results:
+        yield from downlink_aims.compare(results["downlink"])
 
 
 def _of(rtt: int, figures: dict[str, dict[str, float]]) -> Iterator[Comparison]:

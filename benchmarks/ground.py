@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,9 @@ AGENT_IMAGE = "localhost/towline/python:3"
 FIRST_PORT = 7000
 PORTS = 200
 
-_POD = "benchmark-target"
+POD = "benchmark-target"
+"""The target's name, and its label `app`."""
+
 _PROGRAM = Path(__file__).with_name("target.py")
 _START_SECONDS = 60
 
@@ -36,7 +38,8 @@ class Ground:
 
     def start(self, place: str, rtt: int, argv: Sequence[str], **options: Any) -> Any:
         """Start a program on the 'laptop' or the 'node'; the API server is `rtt` ms away."""
-        env = laptop.own_environment() | {"KUBECONFIG": str(self.lab.kubeconfig(rtt_ms=rtt))}
+        env = with_byte_code(laptop.own_environment())
+        env["KUBECONFIG"] = str(self.lab.kubeconfig(rtt_ms=rtt))
         start = self.lab.popen_in_node if place == "node" else self.lab.popen_in_laptop
         return start(argv, env=env, text=True, stdin=subprocess.DEVNULL, **options)
 
@@ -61,11 +64,17 @@ def prepared() -> Iterator[Ground]:
         _remove(lab)
         lab.kubectl("create", "-n", NAMESPACE, "-f", "-", stdin=json.dumps(_manifest()))
         seconds = f"--timeout={_START_SECONDS}s"
-        lab.kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", f"pod/{_POD}", seconds)
-        pod = lab.kubectl_json("pod", _POD, "-n", NAMESPACE)
-        yield Ground(lab, _POD, pod["status"]["podIP"])
+        lab.kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", f"pod/{POD}", seconds)
+        pod = lab.kubectl_json("pod", POD, "-n", NAMESPACE)
+        yield Ground(lab, POD, pod["status"]["podIP"])
     finally:
         _remove(lab)
+
+
+def with_byte_code(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Python keeps what it compiles, as any installed program's is."""
+    unwanted = "PYTHONDONTWRITEBYTECODE"
+    return {name: text for name, text in environment.items() if name != unwanted}
 
 
 def python(module: str, *arguments: object) -> list[str]:
@@ -74,14 +83,14 @@ def python(module: str, *arguments: object) -> list[str]:
 
 
 def _remove(lab: Lab) -> None:
-    lab.kubectl("delete", "pod", _POD, "-n", NAMESPACE, "--ignore-not-found", "--now")
+    lab.kubectl("delete", "pod", POD, "-n", NAMESPACE, "--ignore-not-found", "--now")
 
 
 def _manifest() -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": _POD},
+        "metadata": {"name": POD, "labels": {"app": POD}},
         "spec": {
             "enableServiceLinks": False,
             "containers": [

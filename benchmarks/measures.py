@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,10 @@ WARMUP_SECONDS = 0.4
 WARMUP_ROUND_TRIPS = 8
 
 Figures = dict[str, float]
-"""By measure: bulk in Gbit/s, times in seconds."""
+"""By measure: bulk in Gbit/s, times in seconds, rates per second."""
+
+Samples = dict[str, dict[str, list[float]]]
+"""By way and measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +44,44 @@ def measure(
     ground: Ground, ways: Sequence[Way], rtt: int, effort: Effort, say: Callable[[str], None]
 ) -> dict[str, Figures]:
     """The figures of each way: medians of the rounds, or of the samples of all rounds."""
-    samples: dict[str, dict[str, list[float]]] = {way.name: {} for way in ways}
+    samples: Samples = {way.name: {} for way in ways}
     for number in range(effort.rounds):
         say(f"RTT {rtt} ms, round {number + 1} of {effort.rounds}")
-        turns = [*ways[number % len(ways) :], *ways[: number % len(ways)]]
-        for name, arguments in _plan(rtt, effort).items():
-            for way in turns:
-                found = _probe(ground, way, [*arguments, way.address, way.port])
-                samples[way.name].setdefault(name, []).extend(found)
+        turns = in_turns(ways, number)
+        probe_all(ground, turns, _plan(rtt, effort), samples)
         fresh = FIRST_PORT + 1 + number * effort.first
         for way in turns:
             if way.all_ports:
                 ports = range(fresh, fresh + effort.first)
                 found = _probe(ground, way, ["connect", way.address, *ports])
                 samples[way.name].setdefault("first", []).extend(found)
-    return {name: _figures(found) for name, found in samples.items()}
+    return {name: figures_of(found) for name, found in samples.items()}
+
+
+def in_turns(ways: Sequence[Way], number: int) -> list[Way]:
+    """The ways in the order of the round of that number: each time another is the first."""
+    return [*ways[number % len(ways) :], *ways[: number % len(ways)]]
+
+
+def probe_all(
+    ground: Ground, turns: Sequence[Way], plan: Mapping[str, Sequence[str]], samples: Samples
+) -> None:
+    """Take each measure once on each way: `plan` has the probe's arguments for it."""
+    for name, arguments in plan.items():
+        for way in turns:
+            found = _probe(ground, way, [*arguments, way.address, way.port])
+            samples[way.name].setdefault(name, []).extend(found)
+
+
+def bulk_options(seconds: float, rtt: int) -> tuple[str, str]:
+    """The probe's options for measuring bulk at a distance."""
+    warmup = WARMUP_SECONDS + WARMUP_ROUND_TRIPS * rtt / 1000
+    return f"--seconds={seconds}", f"--warmup={warmup}"
 
 
 def _plan(rtt: int, effort: Effort) -> dict[str, list[str]]:
     """The probe's arguments for each measure."""
-    warmup = WARMUP_SECONDS + WARMUP_ROUND_TRIPS * rtt / 1000
-    bulk = (f"--seconds={effort.bulk}", f"--warmup={warmup}")
+    bulk = bulk_options(effort.bulk, rtt)
     return {
         "up_1": ["up", *bulk],
         "down_1": ["down", *bulk],
@@ -92,7 +112,8 @@ def _probe(ground: Ground, way: Way, arguments: Sequence[object]) -> list[float]
     return result if isinstance(result, list) else [result]
 
 
-def _figures(samples: dict[str, list[float]]) -> Figures:
+def figures_of(samples: dict[str, list[float]]) -> Figures:
+    """The figures of one way."""
     figures = {name: statistics.median(found) for name, found in samples.items()}
     for name in figures:
         if name.startswith(("up", "down")):

@@ -3,6 +3,8 @@
     python -m benchmarks.probe up|down HOST PORT --seconds S --flows N --warmup W
     python -m benchmarks.probe echo HOST PORT --seconds S
     python -m benchmarks.probe connect HOST PORT [PORT...] --seconds S
+    python -m benchmarks.probe requests|connections HOST PORT --seconds S --flows N
+    python -m benchmarks.probe hold HOST PORT --flows N
 
 It is a process of its own, so that it runs in the network namespace that is measured from.
 """
@@ -11,15 +13,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import NoReturn
 
 from benchmarks.target import CHUNK_BYTES, ECHO, END, REPORT, SINK, SOURCE
 
 Address = tuple[str, int]
+
+MEASURES = ("up", "down", "echo", "connect", "requests", "connections", "hold")
 
 PING = b"x" * 64
 TIMEOUT_SECONDS = 20.0
@@ -27,7 +34,7 @@ TIMEOUT_SECONDS = 20.0
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("measure", choices=("up", "down", "echo", "connect"))
+    parser.add_argument("measure", choices=MEASURES)
     parser.add_argument("host")
     parser.add_argument("ports", type=int, nargs="+")
     parser.add_argument("--seconds", type=float, default=1.0)
@@ -39,6 +46,10 @@ def main() -> None:
         result: object = echo(address, chosen.seconds)
     elif chosen.measure == "connect":
         result = connect(chosen.host, chosen.ports, chosen.seconds)
+    elif chosen.measure in ("requests", "connections"):
+        result = rate(address, chosen.flows, chosen.seconds, keep=chosen.measure == "requests")
+    elif chosen.measure == "hold":
+        hold(address, chosen.flows)
     else:
         flow = up if chosen.measure == "up" else down
         result = bulk(flow, address, chosen.flows, chosen.warmup, chosen.seconds)
@@ -72,6 +83,40 @@ def connect(host: str, ports: list[int], seconds: float) -> list[float]:
     while time.perf_counter() < end:
         samples.append(_connect_once((host, ports[0])))
     return samples
+
+
+def rate(address: Address, clients: int, seconds: float, *, keep: bool) -> float:
+    """How many requests of 64 bytes are answered in a second, to several clients together.
+
+    With `keep` a client asks on one connection, else on a new one each time.
+    """
+    end = time.perf_counter() + seconds
+
+    def ask() -> int:
+        count = 0
+        with ExitStack() as stack:
+            kept = stack.enter_context(_open(address, ECHO)) if keep else None
+            while time.perf_counter() < end:
+                if kept is None:
+                    _connect_once(address)
+                else:
+                    _round_trip(kept)
+                count += 1
+        return count
+
+    with ThreadPoolExecutor(clients) as pool:
+        counts = [pool.submit(ask) for _ in range(clients)]
+        return sum(count.result() for count in counts) / seconds
+
+
+def hold(address: Address, count: int) -> NoReturn:
+    """Keep connections open on which something has been said, until SIGTERM; say when they are."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            _round_trip(stack.enter_context(_open(address, ECHO)))
+        print(json.dumps(count), flush=True)
+        while True:
+            signal.pause()
 
 
 def bulk(

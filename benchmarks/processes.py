@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ground import Ground
+from benchmarks.ground import Ground, with_byte_code
 from benchmarks.ways import tow_command
 
 
@@ -30,8 +30,7 @@ def memory(ground: Ground, ready: dict[str, Any]) -> dict[str, float]:
 
 def help_seconds(times: int) -> float:
     """How long `tow --help` takes: the median, after one run that writes the byte code."""
-    # Without this a run compiles all modules anew, which no installed program does.
-    env = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env = with_byte_code(os.environ)
     samples = []
     for _ in range(1 + times):
         began = time.perf_counter()

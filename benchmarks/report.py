@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.aims import Comparison
+from benchmarks.comparison import Comparison
+from benchmarks.downlink import report as downlink_report
+from benchmarks.tables import row, table_head
 
 WAYS = ("direct", "kubectl", "websocket", "tow")
 
@@ -26,21 +28,16 @@ ROWS = {
 
 def render(results: dict[str, Any], comparisons: list[Comparison]) -> str:
     """All tables, with a line about when and where."""
-    return "\n".join(
-        [
-            f"{results['date']}, {results['machine']}, {results['rounds']} rounds.",
-            "",
-            *_figures(results),
-            "",
-            *_processes(results),
-            "",
-            *_aims(comparisons),
-        ]
-    )
+    lines = [f"{results['date']}, {results['machine']}, {results['rounds']} rounds.", ""]
+    if "memory" in results:
+        lines += [*_figures(results), "", *_processes(results), ""]
+    if "downlink" in results:
+        lines += [*downlink_report.render(results["downlink"]), ""]
+    return "\n".join([*lines, *_aims(comparisons)])
 
 
 def _figures(results: dict[str, Any]) -> Iterator[str]:
-    yield from _table_head("RTT (ms)", "measure", *WAYS)
+    yield from table_head("RTT (ms)", "measure", *WAYS)
     for rtt, by_way in results["rtt"].items():
         for measure, (title, factor, decimals) in ROWS.items():
             cells = [
@@ -50,34 +47,25 @@ def _figures(results: dict[str, Any]) -> Iterator[str]:
                 for way in WAYS
             ]
             if any(cells):
-                yield _row(rtt, title, *cells)
+                yield row(rtt, title, *cells)
 
 
 def _processes(results: dict[str, Any]) -> Iterator[str]:
     memory = results["memory"]
-    yield from _table_head("resident (MB)", *memory["idle"])
+    yield from table_head("resident (MB)", *memory["idle"])
     for moment, figures in memory.items():
-        yield _row(moment, *(f"{value:.1f}" for value in figures.values()))
+        yield row(moment, *(f"{value:.1f}" for value in figures.values()))
     yield ""
     yield f"`tow --help`: {results['help'] * 1000:.0f} ms"
 
 
 def _aims(comparisons: list[Comparison]) -> Iterator[str]:
-    yield from _table_head("compared", "figure", "aim", "met")
+    yield from table_head("compared", "figure", "aim", "met")
     for each in comparisons:
         relation = "≥" if each.at_least else "≤"
-        yield _row(
+        yield row(
             each.what,
-            f"{each.value:.2f} {each.unit}",
-            f"{relation} {each.aim:g} {each.unit}",
+            f"{each.value:.2f} {each.unit}".rstrip(),
+            f"{relation} {each.aim:g} {each.unit}".rstrip(),
             "yes" if each.met else "no",
         )
-
-
-def _table_head(*cells: str) -> Iterator[str]:
-    yield _row(*cells)
-    yield _row(*("---" for _ in cells))
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -50,9 +50,9 @@ def direct(ground: Ground, rtt: int) -> Iterator[Way]:
 def kubectl(ground: Ground, rtt: int) -> Iterator[Way]:
     """`kubectl port-forward`."""
     argv = ["kubectl", "port-forward", "-n", NAMESPACE, f"pod/{ground.pod}", f":{FIRST_PORT}"]
-    with _running(ground, rtt, argv) as process:
+    with running(ground, rtt, argv) as process:
         # Forwarding from 127.0.0.1:36227 -> 7000
-        port = int(_line(process).split()[2].rpartition(":")[2])
+        port = int(line(process).split()[2].rpartition(":")[2])
         yield Way("kubectl", "laptop", "127.0.0.1", port)
 
 
@@ -60,8 +60,8 @@ def kubectl(ground: Ground, rtt: int) -> Iterator[Way]:
 def websocket(ground: Ground, rtt: int) -> Iterator[Way]:
     """A WebSocket port-forward for each connection, without a multiplexer."""
     argv = python("rawforward", NAMESPACE, ground.pod, FIRST_PORT)
-    with _running(ground, rtt, argv) as process:
-        yield Way("websocket", "laptop", "127.0.0.1", int(_line(process)))
+    with running(ground, rtt, argv) as process:
+        yield Way("websocket", "laptop", "127.0.0.1", int(line(process)))
 
 
 @contextmanager
@@ -71,19 +71,34 @@ def tow(ground: Ground, rtt: int) -> Iterator[Way]:
     `details` are what its ready event says, and as `outside` the seconds from the start of the
     process to that event.
     """
-    connect = [str(tow_command()), "connect", "--output", "json", "--image", AGENT_IMAGE]
+    with session(ground, rtt, "connect") as (_, event):
+        yield Way("tow", "laptop", ground.address, FIRST_PORT, all_ports=True, details=event)
+
+
+Session = tuple[subprocess.Popen[str], dict[str, Any]]
+"""A process of tow, and its ready event."""
+
+
+@contextmanager
+def session(ground: Ground, rtt: int, command: str, *arguments: str) -> Iterator[Session]:
+    """A session of tow, once it is ready.
+
+    The event has, besides, as `began` when the process did, by time.monotonic(), and as `outside`
+    the seconds from then to the event.
+    """
+    words = [str(tow_command()), command, *arguments]
+    options = ["--output", "json", "--image", AGENT_IMAGE, "-n", NAMESPACE]
     # The first line tells when the lab's own preparations are over and tow begins.
-    argv = ["sh", "-c", 'echo; exec "$@"', "sh", *connect, "-n", NAMESPACE]
-    with _running(ground, rtt, argv) as process:
-        _line(process)
-        began = time.perf_counter()
+    argv = ["sh", "-c", 'echo; exec "$@"', "sh", *words, *options]
+    with running(ground, rtt, argv) as process:
+        line(process)
+        began = time.monotonic()
         event: dict[str, Any] = {}
         while event.get("event") != "ready":
-            event = json.loads(_line(process))
+            event = json.loads(line(process))
             if event["event"] == "error":
-                raise BenchmarkError(f"tow connect: {event['summary']}")
-        event["outside"] = time.perf_counter() - began
-        yield Way("tow", "laptop", ground.address, FIRST_PORT, all_ports=True, details=event)
+                raise BenchmarkError(f"tow {command}: {event['summary']}")
+        yield process, event | {"began": began, "outside": time.monotonic() - began}
 
 
 def tow_command() -> Path:
@@ -92,10 +107,12 @@ def tow_command() -> Path:
 
 
 @contextmanager
-def _running(ground: Ground, rtt: int, argv: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """The program on the laptop; interrupted in the end."""
+def running(
+    ground: Ground, rtt: int, argv: Sequence[str], place: str = "laptop"
+) -> Iterator[subprocess.Popen[str]]:
+    """The program, which tells something on its stdout; interrupted in the end."""
     process: subprocess.Popen[str] = ground.start(
-        "laptop", rtt, argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        place, rtt, argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     try:
         yield process
@@ -110,12 +127,12 @@ def _running(ground: Ground, rtt: int, argv: Sequence[str]) -> Iterator[subproce
             process.communicate()
 
 
-def _line(process: subprocess.Popen[str]) -> str:
+def line(process: subprocess.Popen[str]) -> str:
     """The next line that the process prints."""
     assert process.stdout is not None
     if not select.select([process.stdout], [], [], START_SECONDS)[0]:
         raise BenchmarkError(f"{process.args!r} says nothing")
-    line = process.stdout.readline()
-    if not line:
+    said = process.stdout.readline()
+    if not said:
         raise BenchmarkError(f"{process.args!r} has ended with {process.wait()}")
-    return line
+    return said

@@ -6,20 +6,40 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from lab.layout import CHECKOUT
 
 # Less than a test may take, so that it is this one's own failure.
 SECONDS = 240
 MEASURES = {"up_1", "down_1", "up_8", "down_8", "echo", "echo_p99", "connect"}
+DOWNLINK_MEASURES = {
+    "to_program",
+    "from_program",
+    "echo",
+    "echo_p99",
+    "requests",
+    "connections",
+}
+
+
+def quick(*options):
+    """The results of a run that is short."""
+    argv = [sys.executable, "-m", "benchmarks", "--quick", "--rtt", "20", "--output", "json"]
+    done = subprocess.run(
+        [*argv, *options],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_quick_run_measures_every_way_and_names_each_aim(no_trace):
-    argv = [sys.executable, "-m", "benchmarks", "--quick", "--rtt", "20", "--output", "json"]
-    done = subprocess.run(
-        argv, cwd=CHECKOUT, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
+    results = quick("--part", "uplink")
     for way in ("kubectl", "websocket", "tow"):
         figures = results["rtt"]["20"][way]
         assert set(figures) >= MEASURES, way
@@ -27,3 +47,42 @@ def test_quick_run_measures_every_way_and_names_each_aim(no_trace):
     assert results["rtt"]["20"]["tow"]["echo"] > 0.020, "the delay proxy was in the way"
     assert all(aim["value"] > 0 or "round trip -" in aim["what"] for aim in results["aims"])
     assert {"session", "agent"} <= set(results["memory"]["idle"])
+
+
+@pytest.fixture(scope="module")
+def downlink(no_trace_of_module):
+    return quick("--part", "downlink")
+
+
+def test_downlink_is_measured_in_every_way(downlink):
+    ways = downlink["downlink"]["ways"]
+    assert set(ways) == {"original", "unclaimed", "exchange", "tow", "websocket", "kubectl"}
+    for way, figures in ways.items():
+        assert set(figures) == DOWNLINK_MEASURES, way
+        assert min(figures.values()) > 0, way
+    assert ways["exchange"]["echo"] > 0.020, "the delay proxy was in the way"
+    assert ways["unclaimed"]["echo"] < ways["exchange"]["echo"], "it stays in the cluster"
+
+
+def test_downlink_is_asked_while_it_begins_ends_and_loses_its_laptop(downlink):
+    found = downlink["downlink"]
+    for mode, seen in found["starts"].items():
+        assert 0 < seen["says"] < seen["ready"], mode
+        assert seen["answered"] > 0, mode
+    for what, seen in found["disturbances"].items():
+        assert seen["seconds"] > 0, what
+        assert seen["requests"] >= 100, what
+    assert found["switches"]["requests"] >= 300
+    assert found["switches"]["lost"] == 0
+
+
+def test_downlink_is_compared_with_its_aims(downlink):
+    named = " ".join(aim["what"] for aim in downlink["aims"])
+    for words in ("first answer, --mode selector", "round trip", "killed", "silent", "lost"):
+        assert words in named
+
+
+def test_agent_of_the_downlink_is_weighed_with_its_connections(downlink):
+    memory = downlink["downlink"]["memory"]
+    assert set(memory) == {"0", "20"}
+    assert all({"session", "agent"} <= set(figures) for figures in memory.values())
