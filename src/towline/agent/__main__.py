@@ -17,6 +17,22 @@ from towline.agent.undoing import Changed
 
 def main() -> int:
     """Run until the client is gone for the grace time, a SIGTERM, or the session's goodbye."""
+    it = _parser().parse_args()
+    draining = Draining(it.quiet_seconds, it.drain_seconds)
+    redirecting = None
+    if it.redirect:
+        _be_expendable()
+        kubelet = Kubelet(gateways().union(it.node), dict(it.probed))
+        redirecting = Redirecting(f"towline-{it.port}", kubelet)
+    try:
+        return asyncio.run(
+            serve(it.port, it.grace_seconds, it.intercept, it.undo, draining, redirecting)
+        )
+    except OSError as error:
+        return _complain(error)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="towline-agent", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
     parser.add_argument(
@@ -53,19 +69,7 @@ def main() -> int:
         help="after how long it ends although there are connections",
     )
     _add_redirect(parser)
-    it = parser.parse_args()
-    draining = Draining(it.quiet_seconds, it.drain_seconds)
-    redirecting = None
-    if it.redirect:
-        _be_expendable()
-        kubelet = Kubelet(gateways().union(it.node), dict(it.probed))
-        redirecting = Redirecting(f"towline-{it.port}", kubelet)
-    try:
-        return asyncio.run(
-            serve(it.port, it.grace_seconds, it.intercept, it.undo, draining, redirecting)
-        )
-    except OSError as error:
-        return _complain(error)
+    return parser
 
 
 def _add_redirect(parser: argparse.ArgumentParser) -> None:
