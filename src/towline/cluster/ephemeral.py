@@ -178,6 +178,17 @@ class EphemeralAgent:
     async def _say_goodbye(self, tenant: Tenant, why: str) -> bool:
         return await tenant.say_goodbye(self._client, self._namespace, self.pod, why)
 
+    async def _is_own_and_ending(self, tenant: Tenant) -> bool:
+        """Whether it is what a session of the same person's has left, which drains.
+
+        Another person's might be one that has only just started.
+        """
+        return (
+            tenant.owner == self._spec.owner
+            and tenant.runs
+            and not await tenant.is_waiting(self._client, self._namespace, self.pod)
+        )
+
     async def tenants(self) -> list[Tenant]:
         """The agents of other sessions that run in the pod for one of the ports now."""
         return self._others(await self._client.get(PODS, self.pod, namespace=self._namespace))
@@ -190,7 +201,9 @@ class EphemeralAgent:
             if self.container in _ephemeral_names(pod):
                 return  # it was added, though that was not answered
             for tenant in self._others(pod):
-                raise self._taken(tenant)
+                if not await self._is_own_and_ending(tenant):
+                    raise self._taken(tenant)
+                self._dismissed.add(tenant.container)
             link_port = _free_port(pod)
             self._transports = Transports(self._client, self._namespace, self.container, link_port)
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,8 @@ GOODBYE_SECONDS = 5.0
 class Tenant:
     """An agent in an ephemeral container that has not ended: whose, since when, for which ports.
 
-    `command` is that of its session, `link_port` where it waits for it.
+    `command` is that of its session, `link_port` where it waits for it; `runs` says that it has
+    got as far as that.
     """
 
     container: str
@@ -36,9 +37,19 @@ class Tenant:
     command: str
     ports: tuple[Port, ...]
     link_port: int
+    runs: bool
 
     async def say_goodbye(self, client: Client, namespace: str, pod: str, why: str) -> bool:
         """Have it end as if its own session had said so; False if it cannot be reached."""
+        return await self._reach(client, namespace, pod, lambda peer: peer.go_away(why))
+
+    async def is_waiting(self, client: Client, namespace: str, pod: str) -> bool:
+        """Whether it still takes a session; one that is about to end does not."""
+        return await self._reach(client, namespace, pod, lambda _: None)
+
+    async def _reach(
+        self, client: Client, namespace: str, pod: str, say: Callable[[Peer], None]
+    ) -> bool:
         transports = Transports(client, namespace, self.container, self.link_port)
         gone = (LinkLost, OSError, PortForwardError, ProtocolError, TimeoutError)
         with contextlib.suppress(*gone):
@@ -46,7 +57,7 @@ class Tenant:
                 _, peer = await transports.connect(pod, lambda: Peer(Mux(client=True)))
                 try:
                     await peer.ready()
-                    peer.go_away(why)
+                    say(peer)
                     return True
                 finally:
                     peer.close()
@@ -60,19 +71,21 @@ def tenants(pod: Mapping[str, Any]) -> list[Tenant]:
     """
     statuses = pod.get("status", {}).get("ephemeralContainerStatuses") or ()
     ended = {each["name"] for each in statuses if podstate.is_over(each)}
-    running = [
+    started = {each["name"] for each in statuses if "running" in each.get("state", {})}
+    living = [
         container
         for container in pod["spec"].get("ephemeralContainers") or ()
         if _is_agent(container) and container["name"] not in ended
     ]
-    return [tenant for container in running if (tenant := _tenant(container))]
+    found = [_tenant(container, container["name"] in started) for container in living]
+    return [tenant for tenant in found if tenant]
 
 
 def _is_agent(container: Mapping[str, Any]) -> bool:
     return container["name"].startswith(NAME_PREFIX) and OWNER_ENV in _environment(container)
 
 
-def _tenant(container: Mapping[str, Any]) -> Tenant | None:
+def _tenant(container: Mapping[str, Any], runs: bool) -> Tenant | None:
     environment = _environment(container)
     try:
         intercepted = [Intercepted.parse(each) for each in _values(container, "intercept")]
@@ -86,6 +99,7 @@ def _tenant(container: Mapping[str, Any]) -> Tenant | None:
         environment.get(COMMAND_ENV, "exchange"),
         tuple(each.port for each in intercepted),
         link_port,
+        runs,
     )
 
 

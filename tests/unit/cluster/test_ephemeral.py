@@ -317,6 +317,21 @@ async def test_agent_that_has_ended_stands_in_nobodys_way(cluster: Cluster) -> N
     assert failure.summary == "jane@laptop has taken over 8080/TCP, 53/UDP of the pod web."
 
 
+@pytest.mark.parametrize(("owner", "is_refused"), [(SPEC.owner, False), ("joe@desk", True)])
+async def test_agent_that_drains_stands_in_the_way_of_others_only(
+    cluster: Cluster, owner: str, is_refused: bool
+) -> None:
+    """Its container runs, but nothing listens for a session any more."""
+    PortForward(cluster.server)
+    await cluster.started()
+    again = cluster.agent(spec=AgentSpec(owner=owner))
+    if is_refused:
+        with pytest.raises(SessionError, match="intercepted by jane@laptop"):
+            await again.check(force=False)
+    else:
+        await again.check(force=False)
+
+
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "CreateContainerError"])
 async def test_agent_that_cannot_start_stands_in_nobodys_way(cluster: Cluster, reason: str) -> None:
     async with asyncio.TaskGroup() as group:
@@ -376,7 +391,9 @@ async def test_tenants_are_told_with_owner_time_and_ports(cluster: Cluster) -> N
     (tenant,) = await cluster.agent(UDP).tenants()
     since = container["env"][1]["value"]
     port = int(option(container, "port")[0])
-    assert tenant == Tenant(first.container, "jane@laptop", since, "mirror", (HTTP, UDP), port)
+    assert tenant == Tenant(
+        first.container, "jane@laptop", since, "mirror", (HTTP, UDP), port, True
+    )
 
 
 def test_containers_of_others_are_no_tenants() -> None:

@@ -14,6 +14,7 @@ from towline.kube.errors import NotFound
 from towline.link.link import Link
 from towline.relay.peer import LinkLost, Peer
 
+# So often at most another agent is tried.
 RETRY_SECONDS = 5.0
 
 
@@ -72,7 +73,9 @@ class Injected:
         Returns when there is no pod any more. Raises SessionError when somebody else has taken
         it, and, until it has been live, TowlineError for whatever stands in the way.
         """
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             try:
                 await self._hold()
             except NotFound:
@@ -83,7 +86,7 @@ class Injected:
                 if not self.live.is_set():
                     raise
                 self._links.down(self.pod, error.summary)
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(began + RETRY_SECONDS - loop.time())
             finally:
                 self._lost = ""
 
