@@ -65,6 +65,7 @@ class Injected:
         self._wanted = wanted
         self._links = links
         self._tell = tell
+        self._linked = False  # to the present agent, at least once
         self._lost = ""  # why the link was, until it is known whether the agent is gone, too
 
     async def run(self) -> None:
@@ -92,7 +93,7 @@ class Injected:
 
     async def _hold(self) -> None:
         """Hold the pod by one agent until that is gone; raises TowlineError with the reason."""
-        agent = self._new_agent()
+        agent, self._linked = self._new_agent(), False
         # Only at first: who has taken it over since then is not to be driven out in turn.
         if self._wanted.force and not self.live.is_set():
             for tenant in await agent.tenants():
@@ -103,7 +104,7 @@ class Injected:
         except BaseExceptionGroup as failures:
             raise leading_error(failures) or failures from None
         finally:
-            if not self.live.is_set():
+            if not self._linked:
                 await agent.stop()
 
     async def _serve(self, agent: EphemeralAgent) -> None:
@@ -120,6 +121,7 @@ class Injected:
             ) as link:
                 await link.first(self._wanted.timeout_seconds)
                 await delivery.claimed()
+                self._linked = True
                 self.live.set()
                 try:
                     raise await gone

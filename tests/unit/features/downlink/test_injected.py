@@ -52,6 +52,8 @@ class Pod:
         self.tenants = ["joe"]
         self.peers: list[Peer] = []
         self.port = 0
+        self.stopped = 0
+        """How many agents were told that they are not wanted after all."""
 
     def end_agent(self, tenant: str) -> None:
         """As when somebody takes over, whose own agent is only just coming."""
@@ -77,6 +79,9 @@ class Agent:
     async def connect(self, factory: Callable[[], Peer]) -> tuple[asyncio.Transport, Peer]:
         loop = asyncio.get_running_loop()
         return await loop.create_connection(factory, "127.0.0.1", self._pod.port)
+
+    async def stop(self) -> None:
+        self._pod.stopped += 1
 
     async def failure(self) -> TowlineError | None:
         return AgentError("it has ended")
@@ -120,3 +125,4 @@ async def test_who_has_taken_over_is_not_driven_out_in_turn(
         with pytest.raises(SessionError, match="ann has it"):
             await running
         assert pod.tenants == ["ann"]
+        assert pod.stopped == 1, "the second agent, to which no link has come"
