@@ -4,6 +4,8 @@ SHELL := /bin/bash
 TOOLS := lab/with-tools
 # What `make test` runs: folders, files, or single tests.
 TESTS ?= tests
+# End-to-end tests mostly wait. Each worker has a lab of its own.
+PARALLEL ?= -n 2 --dist loadfile
 
 .PHONY: help demo test lint types unit bench lab-up lab-down
 
@@ -15,7 +17,7 @@ demo: ## See the main job for real: on the lab's Kubernetes, or on yours with KU
 	@$(TOOLS) $(if $(KUBECONFIG),--tow,--lab) python -m lab.demo
 
 test: lint types lab-up ## All checks and all tests; TESTS=tests/e2e for some
-	@$(TOOLS) --lab pytest $(TESTS)
+	@$(TOOLS) --lab pytest $(PARALLEL) $(TESTS)
 
 lint: ## Style, import contracts, and that the agent's side runs on Python 3.9
 	@$(TOOLS) ruff check .

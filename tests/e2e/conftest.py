@@ -37,13 +37,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Lab:
-    """The running lab; it stays up afterwards, for the next run."""
+def lab(worker_id: str) -> Iterator[Lab]:
+    """The running lab; the checkout's own stays up afterwards, for the next run."""
     if os.geteuid() != 0:
         pytest.fail("tests/e2e need root: the lab is made of namespaces")
     lab = Lab()
     lab.up()
-    return lab
+    yield lab
+    if worker_id not in ("master", "gw0"):
+        lab.down()
 
 
 @pytest.fixture(scope="session")
