@@ -22,6 +22,7 @@ from tests.e2e.trace import kernel
 from tests.e2e.trace.essence import SLICES
 from tests.e2e.trace.snapshot import difference
 from tests.e2e.waiting import until
+from towline.agent.undo import AGENT_LABEL, ANNOTATION, Record
 
 # (what it does on the laptop, how it is undone, what the failure has to name)
 ON_THE_LAPTOP = [
@@ -308,11 +309,11 @@ def test_pods_that_may_be_replaced_are_to_be_as_many(lab, laptop, api):
 def test_service_that_a_failed_test_left_is_given_back(lab, laptop, api):
     trace = Trace(laptop, api)
     trace.cluster_seconds = 0.5
-    selector = {"app": None, "towline/agent": "planted"}
-    record = {"job": "planted", "selector": {"app": "web"}}
+    selector = {"app": None, AGENT_LABEL: "planted"}
+    record = Record("planted", "jane@laptop", "2026-01-02T03:04:05+00:00", {"app": "web"})
     body = {
         "spec": {"selector": selector},
-        "metadata": {"annotations": {"towline/interception": json.dumps(record)}},
+        "metadata": {"annotations": {ANNOTATION: record.to_json()}},
     }
     lab.kubectl("patch", "service", "web", "--type=merge", "-p", json.dumps(body))
     with pytest.raises(AssertionError, match=r"default/web has changed"):
