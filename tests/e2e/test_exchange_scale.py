@@ -298,6 +298,8 @@ def test_what_has_no_scale_is_refused(laptop, target):
         assert error["hint"]
 
 
+# A dozen sessions one after the other, each with a workload that comes back.
+@pytest.mark.timeout(900)
 def test_killed_after_each_write(laptop, trace):
     trace.cluster_seconds = GRACE_SECONDS + BACK_SECONDS
     cut = []
