@@ -2,10 +2,8 @@
 
 SHELL := /bin/bash
 TOOLS := lab/with-tools
-# What `make test` runs: folders, files, or single tests.
-TESTS ?= tests
-# End-to-end tests mostly wait. Each worker has a lab of its own.
-PARALLEL ?= -n 2 --dist loadfile
+# What `make test` runs instead of all: folders, files, or single tests.
+TESTS ?=
 
 .PHONY: help demo test lint types unit bench lab-up lab-down
 
@@ -17,7 +15,14 @@ demo: ## See the main job for real: on the lab's Kubernetes, or on yours with KU
 	@$(TOOLS) $(if $(KUBECONFIG),--tow,--lab) python -m lab.demo
 
 test: lint types lab-up ## All checks and all tests; TESTS=tests/e2e for some
-	@$(TOOLS) --lab pytest $(PARALLEL) $(TESTS)
+ifeq ($(TESTS),)
+	@# They mostly wait: two at a time, each worker with a lab of its own.
+	@$(TOOLS) --lab pytest -n 2 --dist loadfile tests/e2e
+	@# These look at what the whole machine has.
+	@$(TOOLS) --lab pytest tests/lab tests/netns tests/unit
+else
+	@$(TOOLS) --lab pytest $(TESTS)
+endif
 
 lint: ## Style, import contracts, and that the agent's side runs on Python 3.9
 	@$(TOOLS) ruff check .
