@@ -4,6 +4,7 @@ SHELL := /bin/bash
 TOOLS := lab/with-tools
 # What `make test` runs instead of all: folders, files, or single tests.
 TESTS ?=
+ALONE := tests/e2e/test_benchmarks.py
 
 .PHONY: help demo test lint types unit bench lab-up lab-down
 
@@ -17,9 +18,9 @@ demo: ## See the main job for real: on the lab's Kubernetes, or on yours with KU
 test: lint types lab-up ## All checks and all tests; TESTS=tests/e2e for some
 ifeq ($(TESTS),)
 	@# They mostly wait: two at a time, each worker with a lab of its own.
-	@$(TOOLS) --lab pytest -n 2 --dist loadfile tests/e2e
-	@# These look at what the whole machine has.
-	@$(TOOLS) --lab pytest tests/lab tests/netns tests/unit
+	@$(TOOLS) --lab pytest -n 2 --dist loadfile --ignore $(ALONE) tests/e2e
+	@# These measure, or look at what the whole machine has.
+	@$(TOOLS) --lab pytest tests/lab tests/netns tests/unit $(ALONE)
 else
 	@$(TOOLS) --lab pytest $(TESTS)
 endif
