@@ -17,7 +17,6 @@ from towline.features.downlink.injected import Injected, Links
 from towline.features.downlink.podset import PodSet, runs
 from towline.features.downlink.ports import ServicePort
 from towline.features.downlink.takeover import Wanted
-from towline.features.first import first
 from towline.features.local.delivery import Delivery
 from towline.features.local.expose import Exposed
 from towline.features.local.programs import Programs
@@ -86,7 +85,10 @@ class Injection:
             self._tell.progress(f"Looking at {self._wanted.target}")
             meant = await self._find(client)
             running = await self._running(client, meant)
-            programs = await self._programs(meant, running)
+            self._exposed = ports.exposed(self._choose(meant, running[0]))
+            programs = await self._wanted.programs(
+                self._exposed, self._tell, self._wanted.otherwise
+            )
             for pod in running:
                 await self._refuse_if_unfit(client, pod, meant)
             self._tell.event("note", NOTE)
@@ -112,11 +114,7 @@ class Injection:
 
     async def ended(self) -> int:
         """Wait until it is over (:meth:`towline.features.downlink.takeover.Way.ended`)."""
-        code = await first(self._wanted.child.ended(), self._gone())
-        self._tell.event(
-            "exited", f"'{self._wanted.child}' has ended, with exit code {code}.", code=code
-        )
-        return code
+        return await self._wanted.over(self._tell, self._gone())
 
     async def _gone(self) -> NoReturn:
         """Wait until no pod is left, and none will come."""
@@ -158,13 +156,6 @@ class Injection:
                 f"{self._wanted.target} has no pod that runs.", "Start one, or scale it up, first."
             )
         return found
-
-    async def _programs(self, meant: Meant, pods: Sequence[Object]) -> Programs:
-        self._exposed = ports.exposed(self._choose(meant, pods[0]))
-        programs = Programs(self._exposed, self._tell, self._wanted.otherwise)
-        if self._wanted.strict and not self._wanted.child:
-            await programs.require()
-        return programs
 
     async def _refuse_if_unfit(self, client: Client, pod: Object, meant: Meant) -> None:
         """Learn from the cluster whether it may be; another session's agent may give way."""

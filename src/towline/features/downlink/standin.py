@@ -65,7 +65,8 @@ class StandIn:
             self._tell.progress(f"Looking at {self._wanted.target}")
             takeover = await self._prepare(client, self._access.namespace, self._wanted)
             chosen = ports.choose(takeover.ports, self._wanted.exposed)
-            programs = await self._programs(ports.exposed(chosen), takeover.otherwise)
+            self._exposed = ports.exposed(chosen)
+            programs = await self._wanted.programs(self._exposed, self._tell, takeover.otherwise)
             for note in takeover.notes:
                 self._tell.event("note", note)
             await stack.enter_async_context(self._child)
@@ -96,9 +97,7 @@ class StandIn:
 
     async def ended(self) -> int:
         """Wait until it is over (:meth:`towline.features.downlink.takeover.Way.ended`)."""
-        code = await first(self._child.ended(), self._disturbed(), self._job_gone())
-        self._tell.event("exited", f"'{self._child}' has ended, with exit code {code}.", code=code)
-        return code
+        return await self._wanted.over(self._tell, self._disturbed(), self._job_gone())
 
     async def _disturbed(self) -> NoReturn:
         assert self._switch
@@ -111,13 +110,6 @@ class StandIn:
             f"The agent's Job was deleted: {self._wanted.target} goes back to its own pods.",
             f"Start the {self._wanted.command} again.",
         )
-
-    async def _programs(self, exposed: tuple[Exposed, ...], otherwise: str) -> Programs:
-        self._exposed = exposed
-        programs = Programs(exposed, self._tell, otherwise)
-        if self._wanted.strict and not self._child:
-            await programs.require()
-        return programs
 
     def _new_keeper(self, client: Client, takeover: Takeover) -> AgentKeeper:
         return AgentKeeper(

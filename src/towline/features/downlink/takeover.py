@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from towline.cluster.job import AgentSpec
 from towline.errors import SessionError
 from towline.features.downlink.ports import ServicePort
+from towline.features.first import first
 from towline.features.local.child import Child
+from towline.features.local.expose import Exposed
+from towline.features.local.programs import Programs
 from towline.features.reference import Reference
+from towline.features.state import Narrator
 from towline.kube.client import Client
 
 
@@ -20,8 +24,7 @@ class Wanted:
     """What the user chose.
 
     `copy` is for a mirror: the originals answer as ever. With `proxy_protocol`, programs are told
-    who their clients are. `child` is what is to answer here, if that
-    is for the session to run.
+    who their clients are. `child` is what is to answer here, if that is for the session to run.
     """
 
     target: Reference
@@ -43,6 +46,27 @@ class Wanted:
     def otherwise(self) -> str:
         """What becomes of requests for a program of this machine that is not there, as a rule."""
         return "copies are dropped" if self.copy else "requests go to the original pods"
+
+    async def programs(
+        self, exposed: tuple[Exposed, ...], tell: Narrator, otherwise: str
+    ) -> Programs:
+        """The programs here; with `strict` they listen, but for one that the session runs itself.
+
+        Raises TowlineError.
+        """
+        programs = Programs(exposed, tell, otherwise)
+        if self.strict and not self.child:
+            await programs.require()
+        return programs
+
+    async def over(self, tell: Narrator, *reasons: Coroutine[Any, Any, NoReturn]) -> int:
+        """Wait until the program that was run has ended, and tell so: gives its exit code.
+
+        Raises what the first of the `reasons` does that it cannot go on.
+        """
+        code = await first(self.child.ended(), *reasons)
+        tell.event("exited", f"'{self.child}' has ended, with exit code {code}.", code=code)
+        return code
 
 
 class Way(Protocol):
