@@ -89,8 +89,9 @@ class Injection:
             programs = await self._wanted.programs(
                 self._exposed, self._tell, self._wanted.otherwise
             )
-            for pod in running:
-                await self._refuse_if_unfit(client, pod, meant)
+            async with asyncio.TaskGroup() as checking:
+                for pod in running:
+                    checking.create_task(self._refuse_if_unfit(client, pod, meant))
             self._tell.event("note", NOTE)
             child = await stack.enter_async_context(self._wanted.child)
             if child:
