@@ -13,6 +13,7 @@ from tests.e2e import objects
 from tests.e2e.listening import Listener, listener
 from tests.e2e.tow import connected
 from tests.e2e.waiting import until
+from towline.features.downlink.selector import REMEMBERED_SECONDS
 
 # Until kube-proxy has heard where a service leads.
 LED_SECONDS = 15
@@ -87,7 +88,9 @@ def test_exchange_tells_the_pods_own_address_over_both_families(lab, laptop):
                 assert_told_of_pod(lab, here, pod, address, (address, 80))
 
 
-def test_server_of_a_headless_service_is_the_pod_that_was_reached(lab, laptop):
+def test_server_of_a_headless_service_is_the_pod_that_was_reached(lab, laptop, no_trace):
+    # Its agent stays for those who have looked the address up.
+    no_trace.cluster_seconds += REMEMBERED_SECONDS
     pod = pod_of(lab, "sample")
     with listener(laptop) as here:
         arguments = ("db", f"--expose={here.port}:echo", "--proxy-protocol")

@@ -93,7 +93,10 @@ class Dialer:
         self._loop = asyncio.get_running_loop()
 
     async def dial(self, address: IPAddress, port: int) -> Connected:
-        """Reach a destination; raises DialError with what it, or the way to it, answered."""
+        """Reach a destination; raises DialError with what it, or the way to it, answered.
+
+        One that has accepted and then reset at once was reached: what it gives is reset, too.
+        """
         answer: asyncio.Future[Reason | None] = self._loop.create_future()
 
         def decide(reason: Reason | None) -> None:
@@ -110,9 +113,9 @@ class Dialer:
         except asyncio.CancelledError:
             splice.abort()
             raise
-        if reason is not None:
-            raise DialError(dial_reason(reason))
-        return splice
+        if reason is None or reason is Reason.RESET:
+            return splice
+        raise DialError(dial_reason(reason))
 
     def accept(
         self,

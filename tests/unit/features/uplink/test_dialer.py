@@ -83,6 +83,23 @@ async def test_dial_of_a_closed_port_is_refused(bench: Bench) -> None:
     assert caught.value.reason is Reason.REFUSED
 
 
+async def test_destination_that_resets_what_it_accepts_was_reached(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reset_at_once(*_: Any, **__: Any) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    loop = asyncio.get_running_loop()
+    program, accepted = await local_pair()
+    with program:
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "create_connection", reset_at_once)
+            dialled = await bench.dialer.dial(HERE, 1)
+        bench.dialer.accept(accepted, HERE, 1, dialled)
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(loop.sock_recv(program, 1), 5)
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
