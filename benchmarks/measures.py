@@ -107,7 +107,9 @@ def _probe(ground: Ground, way: Way, arguments: Sequence[object]) -> list[float]
         process.kill()
     if process.returncode:
         last = err.strip().splitlines()[-1:]
-        raise BenchmarkError(f"{way.name}, {' '.join(map(str, arguments))}: {last}")
+        raise BenchmarkError(
+            f"{way.name}, {' '.join(map(str, arguments))}: exit code {process.returncode} {last}"
+        )
     result: Any = json.loads(out)
     return result if isinstance(result, list) else [result]
 
