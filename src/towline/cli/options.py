@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -10,6 +10,17 @@ import click
 from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Checked(click.Option):
+    """An option whose values mean something only to the command: `check` raises what is wrong.
+
+    The command does that itself; this is for whoever writes them down beforehand, as settings.
+    """
+
+    def __init__(self, *arguments: Any, check: Callable[[Any], object], **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.check = check
 
 
 def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,11 +81,19 @@ def expose_option(*, required: bool, extra: str = "") -> Decorator:
     return click.option(
         "--expose",
         "exposed",
+        cls=Checked,
+        check=_check_exposed,
         multiple=True,
         required=required,
         metavar="LOCAL[:REMOTE],…",
         help="Port of this machine, and of the cluster if that is another; /udp for UDP." + extra,
     )
+
+
+def _check_exposed(texts: Iterable[str]) -> None:
+    from towline.features.local import expose  # noqa: PLC0415 (which takes long)
+
+    expose.wishes(texts)
 
 
 def proxy_protocol_option(function: Callable[..., Any]) -> Callable[..., Any]:

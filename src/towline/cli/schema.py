@@ -1,0 +1,103 @@
+"""The commands' options as settings: derived from the commands, so that none is named twice."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import click
+
+from towline.cli import trust
+from towline.cli.options import Checked
+from towline.errors import TowlineError
+from towline.settings.schema import Kind, Option, Options, Schema
+
+# Commands that go by what is written after them alone: `tow config` is there for broken files, too.
+UNSETTABLE = frozenset({"config"})
+
+
+def schema() -> Schema:
+    """What can be set for all commands, which are imported for that."""
+    from towline.cli import main  # noqa: PLC0415 (which imports this)
+
+    context = click.Context(main.main)
+    found = {}
+    for name in main.COMMANDS:
+        command = main.main.get_command(context, name)
+        if command is not None and name not in UNSETTABLE:
+            found[name] = options_of(command)
+    return Schema(found)
+
+
+def options_of(command: click.Command) -> Options:
+    """What can be set for one command: its options, by their names on the command line."""
+    found = (_option(each) for each in settable(command))
+    return {option.name: option for option in found}
+
+
+def settable(command: click.Command) -> list[click.Option]:
+    """The options of a command that have a value, and are not only another's old spelling."""
+    return [
+        each
+        for each in command.params
+        if isinstance(each, click.Option) and each.expose_value and not each.hidden
+    ]
+
+
+def name_of(option: click.Option) -> str:
+    """An option's name on the command line, without the dashes."""
+    return next(word[2:] for word in option.opts if word.startswith("--"))
+
+
+def _option(option: click.Option) -> Option:
+    kind = option.type
+    return Option(
+        name=name_of(option),
+        kind=_kind(option),
+        read=functools.partial(_read, option),
+        refusal=functools.partial(trust.refusal, name_of(option)),
+        choices=tuple(kind.choices) if isinstance(kind, click.Choice) else (),
+        minimum=getattr(kind, "min", None),
+        multiple=option.multiple,
+        required=option.required,
+        is_path=isinstance(kind, click.Path | click.File),
+        default=_default(option),
+        help=option.help or "",
+    )
+
+
+def _kind(option: click.Option) -> Kind:
+    if option.count or isinstance(option.type, click.types.IntParamType):
+        return Kind.INTEGER
+    if option.is_flag and option.is_bool_flag:
+        return Kind.BOOLEAN
+    if isinstance(option.type, click.types.FloatParamType):
+        return Kind.NUMBER
+    return Kind.STRING
+
+
+def _default(option: click.Option) -> Any:
+    """What it is built with; None for nothing. What click has for "not given" is not for others."""
+    value = option.get_default(click.Context(click.Command(None)), call=True)
+    if option.is_flag and option.is_bool_flag:
+        return bool(value is True)
+    return value if isinstance(value, str | int | float | tuple | list) else None
+
+
+def _read(option: click.Option, texts: tuple[str, ...]) -> Any:
+    """What click would take these texts for; raises ValueError. `callback`s are only asked."""
+    context = click.Context(click.Command(None))
+    if len(texts) > 1 and not option.multiple:
+        raise ValueError("There can be only one value.")
+    try:
+        values = tuple(option.type.convert(text, option, context) for text in texts)
+        value: Any = values if option.multiple else values[0]
+        if option.callback is not None:
+            option.callback(context, option, value)
+        if isinstance(option, Checked):
+            option.check(value)
+    except click.UsageError as error:
+        raise ValueError(error.message) from None
+    except TowlineError as error:
+        raise ValueError(error.summary) from None
+    return value

@@ -1,0 +1,54 @@
+"""What a file that comes with somebody's clone may set, and why it may not set the rest.
+
+Whoever clones a repository has not read what is in it. What it sets must therefore neither run a
+program, here or in the cluster, nor lead credentials or requests to where its author wants them.
+An option that is not named here is refused: a new one has to be looked at first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_HARMLESS = frozenset(
+    {
+        "all-namespaces",
+        "context",
+        "detach",
+        "dry-run",
+        "expose",
+        "grace",
+        "image-pull-secret",
+        "mode",
+        "namespace",
+        "older-than",
+        "output",
+        "proxy-protocol",
+        "strict",
+        "timeout",
+    }
+)
+_REASONS = {
+    "external": "it would open a program of this machine to whoever reaches the cluster",
+    "force": "it would end other people's sessions",
+    "image": "it is a program that would run in the cluster with your rights",
+    "kubeconfig": "a kubeconfig can run programs, and lead your credentials to another server",
+    "registry": "what is pulled from there would run in the cluster with your rights",
+    "router-image": "it is a program that would run in the cluster with your rights",
+}
+_UNKNOWN = "it is not known to be harmless there"
+
+
+def refusal(name: str, value: Any) -> str:
+    """Why a clone's file may not set this option to this value; "" that it may."""
+    if name == "expose":
+        return _elsewhere(value)
+    return "" if name in _HARMLESS else _REASONS.get(name, _UNKNOWN)
+
+
+def _elsewhere(exposed: tuple[str, ...]) -> str:
+    """Whether one of the exposed programs is not of this machine, so that others get requests."""
+    from towline.features.local import expose  # noqa: PLC0415
+
+    if all(wish.host == expose.LOCALHOST for wish in expose.wishes(exposed)):
+        return ""
+    return "it would lead requests of the cluster to another host"
