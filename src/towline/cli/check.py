@@ -8,11 +8,18 @@ import sys
 
 import click
 
+from towline.cli.command import Command
 from towline.cli.options import cluster_options, output_option
 from towline.cli.output import coloured, plain, print_json
 from towline.features.check import check
 from towline.features.findings import Finding, Verdict
 from towline.kube.config import Access, load_access
+
+EPILOG = """\b
+Examples:
+  tow check                     for the namespace of the current context
+  tow check -n shop             for the namespace shop
+"""
 
 _MARKS = {
     Verdict.OK: ("ok", "green"),
@@ -21,7 +28,7 @@ _MARKS = {
 }
 
 
-@click.command("check")
+@click.command("check", cls=Command, epilog=EPILOG)
 @cluster_options
 @output_option
 def command(kubeconfig: str | None, context: str | None, namespace: str | None, output: str) -> int:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import click
 
 from towline.cli import duration
+from towline.cli.command import Command
 from towline.cli.options import all_namespaces_option, cluster_options, output_option
 from towline.cli.output import print_json, progressing, tell_missing, write_table
 from towline.features.upkeep.clean import Cleaning, clean
@@ -22,7 +23,7 @@ Examples:
 """
 
 
-@click.command("clean", epilog=EPILOG)
+@click.command("clean", cls=Command, epilog=EPILOG)
 @cluster_options
 @all_namespaces_option
 @click.option("--dry-run", is_flag=True, help="Change nothing, only tell.")

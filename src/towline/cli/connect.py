@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from towline.cli.command import Command
 from towline.cli.options import agent_options, cluster_options, output_option
 from towline.cli.output import narrator, told
 from towline.cluster.job import AgentSpec
@@ -26,7 +27,7 @@ Examples:
 """
 
 
-@click.command("connect", epilog=EPILOG)
+@click.command("connect", cls=Command, epilog=EPILOG)
 @cluster_options
 @agent_options
 @click.option("-d", "--detach", is_flag=True, help="Go to the background when it is ready.")

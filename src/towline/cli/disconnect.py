@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import click
 
+from towline.cli import offers
+from towline.cli.command import Command
 from towline.cli.options import output_option
 from towline.cli.output import print_json
 from towline.errors import SessionError, UsageError
 from towline.session import control
 
+EPILOG = """\b
+Examples:
+  tow disconnect                the session that runs
+  tow disconnect 4711           one of several, by its process id
+  tow disconnect --all          every one of yours
+"""
+
 END_SECONDS = 20.0
 
 
-@click.command("disconnect")
-@click.argument("pid", type=int, required=False)
+@click.command("disconnect", cls=Command, epilog=EPILOG)
+@click.argument("pid", type=int, required=False, shell_complete=offers.sessions)
 @click.option("--all", "everything", is_flag=True, help="End every session of yours.")
 @output_option
 def command(pid: int | None, everything: bool, output: str) -> None:

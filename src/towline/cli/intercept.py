@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from towline.cli import command, offers
 from towline.cli.options import (
     agent_options,
     cluster_options,
@@ -33,7 +34,7 @@ def options(modes: Sequence[str], force: str) -> Callable[..., Any]:
     mode = "How to take the traffic. Default: selector for services, ephemeral for the rest."
     strict = "Refuse to start unless the programs here listen."
     return together(
-        click.argument("target"),
+        click.argument("target", shell_complete=offers.targets),
         cluster_options,
         expose_option(required=False, extra=" Default: all its ports."),
         click.option("--mode", type=click.Choice(modes), help=mode),
@@ -44,7 +45,7 @@ def options(modes: Sequence[str], force: str) -> Callable[..., Any]:
     )
 
 
-class Command(click.Command):
+class Command(command.Command):
     """A command that takes a program with arguments of its own after `--`, as `program`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

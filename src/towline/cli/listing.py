@@ -7,16 +7,24 @@ import dataclasses
 
 import click
 
+from towline.cli.command import Command
 from towline.cli.options import all_namespaces_option, cluster_options, output_option
 from towline.cli.output import print_json, tell_missing, write_table
 from towline.features.upkeep.listing import Listing, listing
 from towline.kube.client import Client
 from towline.kube.config import Access, load_access
 
+EPILOG = """\b
+Examples:
+  tow list                      in the namespace of the current context
+  tow list -n shop              in the namespace shop
+  tow list -A -o json           everywhere, for a program to read
+"""
+
 HEAD = ("NAMESPACE", "TARGET", "COMMAND", "MODE", "OWNER", "SINCE", "AGENT", "STATE")
 
 
-@click.command("list")
+@click.command("list", cls=Command, epilog=EPILOG)
 @cluster_options
 @all_namespaces_option
 @output_option

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from towline import __version__
+from towline.cli.command import Group
 
 # Name → (module below towline.cli, one line of help): a command's module is imported only
 # when it is used, so that `tow --help` stays quick.
@@ -26,20 +29,20 @@ COMMANDS = {
     "recover": ("recover", "Put right what a broken session has left on a service or workload."),
     "clean": ("clean", "Remove what broken sessions have left; there should be nothing."),
     "check": ("check", "Tell beforehand what would not work here, and what to do about it."),
+    "completion": ("completion", "Print the script by which a shell completes tow's commands."),
 }
 
 EPILOG = """\b
 Examples:
   tow connect                     names of the current context's namespace, until Ctrl-C
   tow connect -n shop --detach    the same for namespace shop, in the background
-  tow exchange web                what the service web gets comes to this machine
+  tow exchange web --expose 8080  what port 8080 of the service web is asked, a program here answers
   tow status                      what is running
   tow disconnect                  end it
-  tow exchange web --expose 8080  what port 8080 of the service web is asked, a program here answers
 """
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -58,6 +61,16 @@ class LazyGroup(click.Group):
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """As click's, without importing the commands."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -89,6 +102,10 @@ def main(verbose: int) -> None:
 
 def run(argv: list[str] | None = None) -> None:
     """The console script: never returns, never shows a traceback for what a user can mend."""
+    if instruction := os.environ.get("_TOW_COMPLETE"):
+        from towline.cli.completion import answer  # noqa: PLC0415
+
+        answer(main, instruction)
     try:
         code: Any = main.main(args=argv, prog_name="tow", standalone_mode=False)
     except click.exceptions.Abort:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from towline.cli import offers
 from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -30,6 +31,7 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "-n",
             "--namespace",
             envvar="TOW_NAMESPACE",
+            shell_complete=offers.namespaces,
             help="Namespace of names without one, and of the agent. Default: the context's.",
         ),
         click.option(
@@ -40,7 +42,10 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="A kubeconfig file, instead of KUBECONFIG or ~/.kube/config.",
         ),
         click.option(
-            "--context", envvar="TOW_CONTEXT", help="Which context of the kubeconfig to use."
+            "--context",
+            envvar="TOW_CONTEXT",
+            shell_complete=offers.contexts,
+            help="Which context of the kubeconfig to use.",
         ),
     )(function)
 
@@ -85,6 +90,7 @@ def expose_option(*, required: bool, extra: str = "") -> Decorator:
         check=_check_exposed,
         multiple=True,
         required=required,
+        shell_complete=offers.exposed,
         metavar="LOCAL[:REMOTE],…",
         help="Port of this machine, and of the cluster if that is another; /udp for UDP." + extra,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from towline.cli.command import Command
 from towline.cli.options import (
     agent_options,
     cluster_options,
@@ -29,7 +30,7 @@ Examples:
 """
 
 
-@click.command("preview", epilog=EPILOG)
+@click.command("preview", cls=Command, epilog=EPILOG)
 @click.argument("name")
 @cluster_options
 @expose_option(required=True)

@@ -7,6 +7,8 @@ import dataclasses
 
 import click
 
+from towline.cli import offers
+from towline.cli.command import Command
 from towline.cli.options import cluster_options, output_option
 from towline.cli.output import plain, print_json, progressing
 from towline.features.reference import Reference
@@ -21,8 +23,8 @@ Examples:
 """
 
 
-@click.command("recover", epilog=EPILOG)
-@click.argument("target")
+@click.command("recover", cls=Command, epilog=EPILOG)
+@click.argument("target", shell_complete=offers.targets)
 @cluster_options
 @output_option
 def command(

@@ -6,12 +6,19 @@ from typing import Any
 
 import click
 
+from towline.cli.command import Command
 from towline.cli.options import output_option
 from towline.cli.output import print_json, ways
 from towline.session import control
 
+EPILOG = """\b
+Examples:
+  tow status                    one line a session
+  tow status -o json            all that is known of each, for a program to read
+"""
 
-@click.command("status")
+
+@click.command("status", cls=Command, epilog=EPILOG)
 @output_option
 def command(output: str) -> None:
     """Show the running sessions of this machine, and how they are doing.

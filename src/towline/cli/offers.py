@@ -1,0 +1,117 @@
+"""What completion offers for options and arguments, as `shell_complete` of click's parameters.
+
+A cluster is asked for a short time only, and whatever goes wrong is no answer: a shell waits for
+it, and has nowhere to show errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from towline.kube.client import Client
+    from towline.kube.kubeconfig import Entry
+
+# Longer than a cluster takes that is far away, shorter than the patience at a prompt.
+SECONDS = 1.5
+
+Question = Callable[["Client"], Awaitable[list[str]]]
+Offer = list[CompletionItem[str]]
+
+
+def contexts(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
+    """Those of the kubeconfig."""
+    return _beginning(incomplete, _kubeconfig_contexts(ctx))
+
+
+def namespaces(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
+    """Those of the cluster; for whoever may not list them those that the kubeconfig names."""
+    from towline.features import choices  # noqa: PLC0415
+
+    found = _ask(ctx, choices.namespaces) or [
+        entry.text("namespace") for entry in _kubeconfig_contexts(ctx).values()
+    ]
+    return _beginning(incomplete, dict.fromkeys(filter(None, found)))
+
+
+def targets(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
+    """Services, and workloads with their kinds."""
+    from towline.features import choices  # noqa: PLC0415
+
+    def ask(client: Client) -> Awaitable[list[str]]:
+        return choices.targets(client, client.access.namespace, incomplete)
+
+    return _beginning(incomplete, _ask(ctx, ask))
+
+
+def exposed(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
+    """The target's ports, alone or behind a port of this machine; several with commas."""
+    from towline.features import choices  # noqa: PLC0415
+
+    # An option that lacks its value ends click's parsing: arguments are not assigned then.
+    target = ctx.params.get("target") or next(iter(ctx.args), None)
+    if target is None:
+        return []
+
+    def ask(client: Client) -> Awaitable[list[str]]:
+        return choices.port_names(client, client.access.namespace, target)
+
+    done, comma, last = incomplete.rpartition(",")
+    local, colon, _remote = last.rpartition(":")
+    begun = done + comma + local + colon
+    return _beginning(incomplete, (begun + port for port in _ask(ctx, ask)))
+
+
+def sessions(_: click.Context, __: click.Parameter, incomplete: str) -> Offer:
+    """The running sessions' process ids, each with what it is."""
+    from towline.session import control  # noqa: PLC0415
+
+    found = {str(pid): control.status(pid) for pid in control.find()}
+    return [
+        CompletionItem(pid, help=f"{status['command']} {status['context']}/{status['namespace']}")
+        for pid, status in found.items()
+        if status and pid.startswith(incomplete)
+    ]
+
+
+def _beginning(incomplete: str, names: Iterable[str]) -> Offer:
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def _kubeconfig_contexts(ctx: click.Context) -> Mapping[str, Entry]:
+    import os  # noqa: PLC0415
+
+    from towline.errors import TowlineError  # noqa: PLC0415
+    from towline.kube import kubeconfig  # noqa: PLC0415
+
+    try:
+        return kubeconfig.load(ctx.params.get("kubeconfig"), os.environ).contexts
+    except TowlineError:
+        return {}
+
+
+def _ask(ctx: click.Context, question: Question) -> list[str]:
+    """What the cluster that is meant on this command line says, or nothing."""
+    from towline.errors import TowlineError  # noqa: PLC0415
+    from towline.kube.client import Client  # noqa: PLC0415
+    from towline.kube.config import load_access  # noqa: PLC0415
+    from towline.kube.transport import Patience  # noqa: PLC0415
+
+    async def ask() -> list[str]:
+        access = load_access(
+            kubeconfig_file=ctx.params.get("kubeconfig"),
+            context=ctx.params.get("context"),
+            namespace=ctx.params.get("namespace"),
+        )
+        async with asyncio.timeout(SECONDS), Client(access, Patience(attempts=1)) as client:
+            return await question(client)
+
+    with contextlib.suppress(TowlineError, TimeoutError):
+        return asyncio.run(ask())
+    return []

@@ -1,0 +1,128 @@
+"""What a shell's script is answered; tests/e2e has the shells themselves."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from towline.cli import main as cli
+
+CONTEXTS = {"dev": "shop", "prod": "shop", "arn:aws:prod": ""}
+
+
+@pytest.fixture
+def silent_server():
+    """Where connections are accepted, and nothing is ever said."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def kubeconfig(folder: Path, server: str, **user: Any) -> Path:
+    content = {
+        "kind": "Config",
+        "current-context": "dev",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [
+            {"name": name, "context": {"cluster": "c", "user": "u", "namespace": namespace}}
+            for name, namespace in CONTEXTS.items()
+        ],
+    }
+    path = folder / "config"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def complete(
+    shell: str, *words: str, config: Path | str = "/nonexistent"
+) -> "subprocess.CompletedProcess[str]":
+    separator = "\n" if shell == "bash" else " "
+    asked = {
+        "_TOW_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": separator.join(words),
+        "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1),
+        "KUBECONFIG": str(config),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "towline"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **asked},
+    )
+
+
+def offered(*words: str, config: Path | str = "/nonexistent") -> list[str]:
+    done = complete("bash", *words, config=config)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.removeprefix("plain,") for line in done.stdout.splitlines()]
+
+
+def test_commands() -> None:
+    assert offered("tow", "ex") == ["exchange"]
+
+
+def test_contexts_also_behind_an_equals_sign_and_with_colons(tmp_path: Path) -> None:
+    config = kubeconfig(tmp_path, "http://127.0.0.1:1")
+    assert offered("tow", "connect", "--context", "", config=config) == list(CONTEXTS)
+    assert offered("tow", "connect", "--context", "=", "pr", config=config) == ["prod"]
+    colons = ("arn", ":", "aws", ":", "p")
+    assert offered("tow", "connect", "--context", *colons, config=config) == ["prod"]
+
+
+def test_namespaces_that_the_kubeconfig_names_when_the_cluster_does_not_answer(
+    tmp_path: Path,
+) -> None:
+    config = kubeconfig(tmp_path, "http://127.0.0.1:1")
+    assert offered("tow", "connect", "-n", "", config=config) == ["shop"]
+
+
+def test_cluster_that_says_nothing_is_not_waited_for(tmp_path: Path, silent_server: str) -> None:
+    assert offered("tow", "exchange", "", config=kubeconfig(tmp_path, silent_server)) == []
+
+
+def test_sign_in_that_takes_long_is_not_waited_for_and_sees_no_terminal(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    version = "client.authentication.k8s.io/v1"
+    script = f"readlink /proc/self/fd/0 > {seen}; sleep 600"
+    plugin = {"command": "sh", "args": ["-c", script], "apiVersion": version}
+    plugin["interactiveMode"] = "IfAvailable"
+    config = kubeconfig(tmp_path, "https://127.0.0.1:1", exec=plugin)
+    assert offered("tow", "exchange", "", config=config) == []
+    assert seen.read_text() == "/dev/null\n"
+
+
+@pytest.mark.parametrize("words", [("exchange", ""), ("connect", "--context", "")])
+def test_no_or_a_broken_kubeconfig_offers_nothing(tmp_path: Path, words: tuple[str, ...]) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("{")
+    assert offered("tow", *words, config=broken) == []
+
+
+def test_program_behind_two_dashes_is_a_file() -> None:
+    done = complete("bash", "tow", "exchange", "web", "--", "./se")
+    assert done.stdout == "file,./se"
+
+
+def test_powershell_is_told_each_in_three_lines() -> None:
+    done = complete("powershell", "tow", "exch")
+    assert done.stdout.splitlines() == ["plain", "exchange", cli.COMMANDS["exchange"][1]]
+
+
+@pytest.mark.parametrize(
+    "instruction", ["csh_complete", "bash_destroy", "bash", "x", "_", "bash_complete"]
+)
+def test_senseless_question_is_met_with_silence(instruction: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "towline"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "_TOW_COMPLETE": instruction},
+    )
+    assert (done.stdout, done.stderr) == (b"", b"")
