@@ -6,7 +6,7 @@ TOOLS := lab/with-tools
 TESTS ?=
 ALONE := tests/e2e/test_benchmarks.py
 
-.PHONY: help demo test lint types unit bench lab-up lab-down
+.PHONY: help demo test lint types unit man bench lab-up lab-down
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -36,6 +36,9 @@ types: ## mypy --strict
 
 unit: ## The unit tests alone: no root, no cluster
 	@$(TOOLS) pytest -n auto tests/unit
+
+man: ## The manual pages, in build/man
+	@$(TOOLS) tow man build/man
 
 bench: lab-up ## The figures of docs/performance.md
 	@$(TOOLS) --lab python -m benchmarks

@@ -30,6 +30,7 @@ COMMANDS = {
     "clean": ("clean", "Remove what broken sessions have left; there should be nothing."),
     "check": ("check", "Tell beforehand what would not work here, and what to do about it."),
     "completion": ("completion", "Print the script by which a shell completes tow's commands."),
+    "man": ("manual", "Write the manual pages."),
 }
 
 EPILOG = """\b

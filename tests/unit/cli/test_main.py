@@ -2,8 +2,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -27,6 +29,28 @@ def test_every_command_explains_itself(name: str) -> None:
     result = CliRunner().invoke(cli.main, [name, "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.output
+
+
+def commands(ctx: click.Context) -> Iterator[click.Context]:
+    """Every command there is, however deep."""
+    yield ctx
+    if isinstance(ctx.command, click.Group):
+        for name in ctx.command.list_commands(ctx):
+            below = ctx.command.get_command(ctx, name)
+            assert below is not None
+            yield from commands(click.Context(below, info_name=name, parent=ctx))
+
+
+@pytest.mark.parametrize(
+    "ctx",
+    list(commands(click.Context(cli.main, info_name="tow"))),
+    ids=lambda ctx: ctx.command_path,
+)
+def test_help_begins_with_examples_of_the_command(ctx: click.Context) -> None:
+    first, *lines = ctx.get_help().partition("\n\n")[0].splitlines()
+    assert first == "Examples:"
+    assert lines
+    assert all(ctx.command_path in line for line in lines)
 
 
 def test_help_imports_no_command() -> None:
