@@ -18,7 +18,7 @@ from typing import Any
 from lab import laptop
 from lab.cluster import Lab
 from lab.errors import LabError
-from lab.images import PYTHON_IMAGE
+from lab.images import FOR_TOW
 
 # Starts a command line of the shell; takes subprocess.Popen's options, too.
 Start = Callable[..., subprocess.Popen[Any]]
@@ -64,7 +64,7 @@ def main() -> int:
     except LabError as error:
         print(error, file=sys.stderr)
         return 1
-    environment = {**laptop.own_environment(), "TOW_IMAGE": PYTHON_IMAGE, "PATH": _path()}
+    environment = {**laptop.own_environment(), "PATH": _path(), **FOR_TOW}
 
     def start(line: str, **options: Any) -> subprocess.Popen[Any]:
         return lab.popen_in_laptop(["sh", "-c", line], env=environment, **options)

@@ -1,8 +1,9 @@
 """Container images without a registry: one archive in Docker's format, made from files of
 this machine and brought into the node's containerd.
 
-`localhost/towline/python:3` is this machine's own Python, which the agent runs on, and
-`localhost/towline/sample:1` has the sample application on top of it.
+`localhost/towline/python:3` is this machine's own Python, which the agent runs on,
+`localhost/towline/sample:1` has the sample application on top of it, and
+`localhost/towline/router:1` is Envoy, which `tow mesh` runs beside the agent.
 See https://github.com/moby/docker-image-spec/blob/main/spec.md for the format.
 """
 
@@ -19,14 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import programs, progress, rootfs, settings
+from lab import envoy, programs, progress, rootfs, settings
 from lab.errors import LabError
 from lab.layout import SOURCE, Layout, cache_root
 from lab.locks import locked
 
 PYTHON_IMAGE = "localhost/towline/python:3"
 SAMPLE_IMAGE = "localhost/towline/sample:1"
+ROUTER_IMAGE = "localhost/towline/router:1"
 COREDNS_IMAGE = "localhost/towline/coredns:1"
+#: What makes tow use them, for its environment.
+FOR_TOW = {"TOW_IMAGE": PYTHON_IMAGE, "TOW_ROUTER_IMAGE": ROUTER_IMAGE}
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -55,6 +59,7 @@ IMAGES = (
         ("python3", "-m", "sample"),
         folder="/opt",
     ),
+    Image(ROUTER_IMAGE, (rootfs.envoy_layer,), ("envoy",)),
 )
 
 
@@ -95,8 +100,8 @@ def _digest() -> str:
     own = (Path(__file__), Path(rootfs.__file__), *sorted((SOURCE / "sample").glob("*.py")))
     for path in own:
         digest.update(path.read_bytes())
-    for name in ("coredns", "pause"):
-        digest.update(str(programs.built(name)).encode())
+    for program in (programs.built("coredns"), programs.built("pause"), envoy.program()):
+        digest.update(str(program).encode())
     return digest.hexdigest()[:16]
 
 

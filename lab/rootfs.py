@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab import programs
+from lab import envoy, programs
 from lab.errors import LabError
 from lab.layout import SOURCE
 
@@ -44,6 +44,13 @@ def python_layer(archive: tarfile.TarFile) -> None:
     library = Path("/usr/lib") / real.name
     if not library.is_dir():
         raise LabError(f"{library} is missing: install the package python3.")
+    system_layer(archive, real, modules=library.glob("lib-dynload/*.so"))
+    _add_link(archive, "usr/bin/python3", real.name)
+    archive.add(library, str(library).lstrip("/"), filter=_keep)
+
+
+def system_layer(archive: tarfile.TarFile, *commands: Path, modules: Iterable[Path] = ()) -> None:
+    """These programs of this machine, the libraries that they and their modules load; a shell."""
     for name in _FOLDERS:
         _add_folder(archive, name)
     _add_folder(archive, "tmp", mode=0o1777)
@@ -51,11 +58,8 @@ def python_layer(archive: tarfile.TarFile) -> None:
         _add_link(archive, name, target)
     for name, text in _FILES.items():
         _add_text(archive, name, text)
-    _add(archive, real)
-    _add_link(archive, "usr/bin/python3", real.name)
-    archive.add(library, str(library).lstrip("/"), filter=_keep)
-    for shared in _shared_libraries([real, *library.glob("lib-dynload/*.so")]):
-        _add(archive, shared)
+    for path in (*commands, *_shared_libraries([*commands, *modules])):
+        _add(archive, path)
     _add_shell(archive)
 
 
@@ -63,6 +67,27 @@ def sample_layer(archive: tarfile.TarFile) -> None:
     """The sample application."""
     for path in sorted((SOURCE / "sample").glob("*.py")):
         archive.add(path, f"opt/sample/{path.name}", filter=_as_root)
+
+
+def add_program(archive: tarfile.TarFile, path: Path, name: str) -> None:
+    """A file under another name, for all to run."""
+    archive.add(path, name, filter=_as_program)
+
+
+def add_file(archive: tarfile.TarFile, path: Path, name: str) -> None:
+    """A file under another name, for all to read."""
+    _add_text(archive, name, path.read_text())
+
+
+def add_link(archive: tarfile.TarFile, name: str, target: str) -> None:
+    """A symbolic link."""
+    _add_link(archive, name, target)
+
+
+def envoy_layer(archive: tarfile.TarFile) -> None:
+    """Envoy, where its own images have it."""
+    system_layer(archive, modules=[envoy.program()])
+    add_program(archive, envoy.program(), "usr/local/bin/envoy")
 
 
 def coredns_layer(archive: tarfile.TarFile) -> None:
@@ -90,6 +115,11 @@ def _as_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
     info.uid = info.gid = 0
     info.uname = info.gname = ""
     return info
+
+
+def _as_program(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.mode = 0o755
+    return _as_root(info)
 
 
 def _shared_libraries(files: Iterable[Path]) -> list[Path]:

