@@ -41,12 +41,15 @@ Layer = Callable[[tarfile.TarFile], None]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A name, the layers from the bottom up, and what a container of it runs by default."""
+    """A name, the layers from the bottom up, and what a container of it runs by default; by
+    `entrypoint`, if it has that, what it is told to.
+    """
 
     name: str
     layers: tuple[Layer, ...]
     command: tuple[str, ...]
     folder: str = "/"
+    entrypoint: tuple[str, ...] = ()
 
 
 IMAGES = (
@@ -64,13 +67,20 @@ IMAGES = (
 
 
 def archive() -> Path:
-    """The archive with all images; made when what it consists of has changed."""
-    target = cache_root() / "images" / f"{_digest()}.tar"
-    with locked(cache_root() / "images" / "lock"):
+    """The archive with the images of every lab."""
+    return archive_of("images", IMAGES, _digest())
+
+
+def archive_of(folder: str, images: tuple[Image, ...], digest: str) -> Path:
+    """The archive with some images, in a folder of the cache; made when there is none of that
+    digest, of whatever goes into them.
+    """
+    target = cache_root() / folder / f"{digest}.tar"
+    with locked(target.parent / "lock"):
         if not target.exists():
             with progress.counting("Making the images"):
                 fresh = target.with_suffix(".new")
-                _write(fresh)
+                _write(images, fresh)
                 fresh.rename(target)
             _drop_older(target.parent)
     return target
@@ -81,7 +91,7 @@ def load(layout: Layout, source: Path) -> bool:
 
     Returns whether they have taken the place of others.
     """
-    done = layout.node / "images-loaded"
+    done = layout.node / f"{source.parent.name}-loaded"
     before = done.read_text() if done.exists() else ""
     if before == source.name:
         return False
@@ -105,12 +115,12 @@ def _digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _write(target: Path) -> None:
-    layers = {layer: _pack(layer) for image in IMAGES for layer in image.layers}
+def _write(images: tuple[Image, ...], target: Path) -> None:
+    layers = {layer: _pack(layer) for image in images for layer in image.layers}
     manifest: list[dict[str, Any]] = []
     written: set[str] = set()
     with tarfile.open(target, "w") as out:
-        for image in IMAGES:
+        for image in images:
             names = []
             for content in (layers[layer] for layer in image.layers):
                 name = f"{hashlib.sha256(content).hexdigest()}.tar"
@@ -131,6 +141,7 @@ def _config(image: Image, layer_files: list[str]) -> dict[str, Any]:
         "os": "linux",
         "config": {
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            "Entrypoint": list(image.entrypoint),
             "Cmd": list(image.command),
             "WorkingDir": image.folder,
         },

