@@ -8,12 +8,13 @@ import sys
 
 import click
 
+from towline.cli.access import permitted_access
 from towline.cli.command import Command
 from towline.cli.options import cluster_options, output_option
 from towline.cli.output import coloured, plain, print_json
 from towline.features.check import check
 from towline.features.findings import Finding, Verdict
-from towline.kube.config import Access, load_access
+from towline.kube.config import Access
 
 EPILOG = """\b
 Examples:
@@ -37,7 +38,7 @@ def command(kubeconfig: str | None, context: str | None, namespace: str | None, 
     Looks at root, the kernel, nftables, DNS and routes of this machine, and at your rights in
     the cluster. Changes nothing and asks for no password. Ends with 1 if there is a problem.
     """
-    access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+    access = permitted_access(kubeconfig, context, namespace)
     findings = asyncio.run(_collect(access, show=output == "text"))
     if output == "json":
         print_json([dataclasses.asdict(finding) for finding in findings])

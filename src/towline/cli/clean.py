@@ -9,12 +9,13 @@ from datetime import timedelta
 import click
 
 from towline.cli import duration
+from towline.cli.access import permitted_access
 from towline.cli.command import Command
 from towline.cli.options import all_namespaces_option, cluster_options, output_option
 from towline.cli.output import print_json, progressing, tell_missing, write_table
 from towline.features.upkeep.clean import Cleaning, clean
 from towline.kube.client import Client
-from towline.kube.config import Access, load_access
+from towline.kube.config import Access
 
 EPILOG = """\b
 Examples:
@@ -48,7 +49,7 @@ def command(
     Only what towline has made or changed, and only if its session is gone for good. All else is
     left alone, and listed with the reason.
     """
-    access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+    access = permitted_access(kubeconfig, context, namespace, everywhere=all_namespaces)
     where = None if all_namespaces else access.namespace
     done = asyncio.run(_clean(access, where, older_than, dry_run=dry_run, output=output))
     if output == "json":

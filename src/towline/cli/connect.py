@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from towline.cli.access import permitted_access
 from towline.cli.command import Command
 from towline.cli.options import agent_options, cluster_options, output_option
 from towline.cli.output import narrator, told
@@ -14,7 +15,7 @@ from towline.cluster.job import AgentSpec
 from towline.errors import SessionError, TowlineError
 from towline.features.state import Narrator
 from towline.features.uplink.connect import Connection, ConnectOptions
-from towline.kube.config import Access, load_access
+from towline.kube.config import Access
 from towline.redirect.launch import start_helper
 from towline.session import background, control, runner
 
@@ -51,7 +52,7 @@ def command(
     Root is needed for a small helper only, for which sudo is asked unless this is root already.
     """
     with narrator(output) as tell:
-        access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+        access = permitted_access(kubeconfig, context, namespace)
         _refuse_second(access)
         agent = AgentSpec(image=image, grace_seconds=grace)
         if detach:

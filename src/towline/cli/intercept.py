@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from towline.cli import command, offers
+from towline.cli.access import permitted_access
 from towline.cli.options import (
     agent_options,
     cluster_options,
@@ -23,7 +24,6 @@ from towline.features.downlink.takeover import Wanted, Way
 from towline.features.local.child import Child
 from towline.features.reference import Reference
 from towline.features.state import Narrator
-from towline.kube.config import load_access
 from towline.session import control, runner
 
 ReadyLine = Callable[[dict[str, Any]], str]
@@ -73,11 +73,7 @@ def run(chosen: dict[str, Any], ready_line: ReadyLine, *, copy: bool) -> int:
     said = sys.stderr.fileno() if chosen["output"] == "json" else None
     with narrator(chosen["output"], aside=bool(chosen["program"])) as tell:
         child = Child(chosen["program"], stdout=said)
-        access = load_access(
-            kubeconfig_file=chosen["kubeconfig"],
-            context=chosen["context"],
-            namespace=chosen["namespace"],
-        )
+        access = permitted_access(chosen["kubeconfig"], chosen["context"], chosen["namespace"])
         wanted = Wanted(
             Reference.parse(chosen["target"]),
             chosen["exposed"],

@@ -7,12 +7,13 @@ import dataclasses
 
 import click
 
+from towline.cli.access import permitted_access
 from towline.cli.command import Command
 from towline.cli.options import all_namespaces_option, cluster_options, output_option
 from towline.cli.output import print_json, tell_missing, write_table
 from towline.features.upkeep.listing import Listing, listing
 from towline.kube.client import Client
-from towline.kube.config import Access, load_access
+from towline.kube.config import Access
 
 EPILOG = """\b
 Examples:
@@ -40,7 +41,7 @@ def command(
     Whose it is and since when, and how its agent is. `tow status` shows the sessions of this
     machine.
     """
-    access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+    access = permitted_access(kubeconfig, context, namespace, everywhere=all_namespaces)
     found = asyncio.run(_list(access, None if all_namespaces else access.namespace))
     if output == "json":
         print_json([dataclasses.asdict(entry) for entry in found.entries])

@@ -56,6 +56,9 @@ class LazyGroup(Group):
             return None
         module = importlib.import_module(f"towline.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
+        from towline.cli import defaults  # noqa: PLC0415 (which `tow --help` does without)
+
+        defaults.prepare(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,9 +79,9 @@ class LazyGroup(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, naming the nearest command when there is none of that name."""
+        """As click's, with the command's settings, or the nearest name when there is none."""
         try:
-            return super().resolve_command(ctx, args)
+            found = super().resolve_command(ctx, args)
         except click.UsageError as error:
             import difflib  # noqa: PLC0415
 
@@ -87,13 +90,21 @@ class LazyGroup(Group):
                 raise
             hint = f"{error.format_message()} Did you mean '{near[0]}'?"
             raise click.UsageError(hint, ctx) from None
+        _, command, rest = found
+        if command is not None:
+            from towline.cli import defaults  # noqa: PLC0415
+
+            defaults.give(ctx, command, rest)
+        return found
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-v", "--verbose", count=True, help="Log to stderr what is done; -vv in detail.")
+@click.option("--profile", metavar="NAME", help="Your profile of settings for once; none for none.")
 @click.version_option(__version__, prog_name="towline")
-def main(verbose: int) -> None:
+def main(verbose: int, profile: str | None) -> None:
     """Two-way networking between this machine and a Kubernetes cluster, leaving no trace."""
+    del profile  # read where settings are loaded
     if verbose:
         import logging  # noqa: PLC0415
 

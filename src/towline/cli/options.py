@@ -30,7 +30,6 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "-n",
             "--namespace",
-            envvar="TOW_NAMESPACE",
             shell_complete=offers.namespaces,
             help="Namespace of names without one, and of the agent. Default: the context's.",
         ),
@@ -38,12 +37,10 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "-c",
             "--kubeconfig",
             type=click.Path(),
-            envvar="TOW_KUBECONFIG",
             help="A kubeconfig file, instead of KUBECONFIG or ~/.kube/config.",
         ),
         click.option(
             "--context",
-            envvar="TOW_CONTEXT",
             shell_complete=offers.contexts,
             help="Which context of the kubeconfig to use.",
         ),
@@ -56,7 +53,6 @@ def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "-i",
             "--image",
-            envvar="TOW_IMAGE",
             default=DEFAULT_IMAGE,
             show_default=True,
             help="Image of the agent: any with Python 3.9 or newer.",
@@ -64,7 +60,6 @@ def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--grace",
             type=click.IntRange(min=1),
-            envvar="TOW_GRACE",
             default=DEFAULT_GRACE_SECONDS,
             show_default=True,
             metavar="SECONDS",

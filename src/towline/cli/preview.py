@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from towline.cli.access import permitted_access
 from towline.cli.command import Command
 from towline.cli.options import (
     agent_options,
@@ -19,7 +20,6 @@ from towline.cluster.job import AgentSpec
 from towline.features.downlink.preview import Preview, PreviewOptions
 from towline.features.local import expose
 from towline.features.state import Narrator
-from towline.kube.config import load_access
 from towline.session import control, runner
 
 EPILOG = """\b
@@ -57,7 +57,7 @@ def command(
     ends it and leaves nothing behind.
     """
     with narrator(output) as tell:
-        access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+        access = permitted_access(kubeconfig, context, namespace)
         options = PreviewOptions(
             name,
             expose.parse(exposed),

@@ -8,13 +8,14 @@ import dataclasses
 import click
 
 from towline.cli import offers
+from towline.cli.access import permitted_access
 from towline.cli.command import Command
 from towline.cli.options import cluster_options, output_option
 from towline.cli.output import plain, print_json, progressing
 from towline.features.reference import Reference
 from towline.features.upkeep.recover import Recovered, recover
 from towline.kube.client import Client
-from towline.kube.config import Access, load_access
+from towline.kube.config import Access
 
 EPILOG = """\b
 Examples:
@@ -36,7 +37,7 @@ def command(
     that and ends. Changes nothing when there is nothing to recover.
     """
     wanted = Reference.parse(target)
-    access = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
+    access = permitted_access(kubeconfig, context, namespace)
     done = asyncio.run(_recover(access, wanted, output))
     if output == "json":
         print_json(dataclasses.asdict(done))

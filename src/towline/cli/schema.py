@@ -10,7 +10,7 @@ import click
 from towline.cli import trust
 from towline.cli.options import Checked
 from towline.errors import TowlineError
-from towline.settings.schema import Kind, Option, Options, Schema
+from towline.settings.schema import Kind, Option, Options, Schema, nearest
 
 # Commands that go by what is written after them alone: `tow config` is there for broken files, too.
 UNSETTABLE = frozenset({"config"})
@@ -87,8 +87,8 @@ def _default(option: click.Option) -> Any:
 def _read(option: click.Option, texts: tuple[str, ...]) -> Any:
     """What click would take these texts for; raises ValueError. `callback`s are only asked."""
     context = click.Context(click.Command(None))
-    if len(texts) > 1 and not option.multiple:
-        raise ValueError("There can be only one value.")
+    if len(texts) != 1 and not option.multiple:
+        raise ValueError("There is to be one value.")
     try:
         values = tuple(option.type.convert(text, option, context) for text in texts)
         value: Any = values if option.multiple else values[0]
@@ -96,8 +96,18 @@ def _read(option: click.Option, texts: tuple[str, ...]) -> Any:
             option.callback(context, option, value)
         if isinstance(option, Checked):
             option.check(value)
-    except click.UsageError as error:
-        raise ValueError(error.message) from None
+    except click.BadParameter as error:
+        raise ValueError(_what_is_wrong(option, texts, error.message)) from None
     except TowlineError as error:
         raise ValueError(error.summary) from None
     return value
+
+
+def _what_is_wrong(option: click.Option, texts: tuple[str, ...], message: str) -> str:
+    """As click says it; but with the nearest choice, and no list of the words for yes."""
+    if isinstance(option.type, click.Choice):
+        near = nearest(texts[0], set(option.type.choices))
+        return f"{message} Did you mean '{near}'?" if near else message
+    if isinstance(option.type, click.types.BoolParamType):
+        return f"'{texts[0]}' is neither true nor false."
+    return message.replace(" range.", ".")

@@ -1,0 +1,135 @@
+"""Whether what a file says can be set, and so: every name and every value, each with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from towline.settings.document import Leaf, Section
+from towline.settings.layers import Key, Layer, Origin, Written, usable
+from towline.settings.own import OWN
+from towline.settings.problem import Problem
+from towline.settings.schema import Option, Schema, nearest
+
+_PROFILE_HINT = "'tow config load-profile' writes it into your own settings."
+
+
+@dataclass(slots=True)
+class Checked:
+    """What of a file can be used, and what is wrong with the rest."""
+
+    entries: dict[Key, Written] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def check(section: Section, schema: Schema, layer: Layer, file: str, base: Path) -> Checked:
+    """Look at all of a file of a layer; names of files in it are from the folder `base` on."""
+    checking = _Checking(schema, layer, file, base)
+    for name, member in section.members.items():
+        checking.member(name, member)
+    return checking.done
+
+
+class _Checking:
+    def __init__(self, schema: Schema, layer: Layer, file: str, base: Path) -> None:
+        self.done = Checked()
+        self._schema = schema
+        self._layer = layer
+        self._file = file
+        self._base = base
+
+    def member(self, name: str, member: Leaf | Section) -> None:
+        if name not in self._schema.commands:
+            self._entry("", name, member)
+        elif isinstance(member, Section):
+            for inner, leaf in member.members.items():
+                self._entry(name, inner, leaf)
+        elif member.texts is not None:
+            self._complain(
+                member.line,
+                f"'{name}' is a command, so its options are needed here, not a value.",
+                f"Write them below it, each as '  option: value'. 'tow {name} --help' has them.",
+            )
+
+    def _entry(self, command: str, name: str, member: Leaf | Section) -> None:
+        options = self._options(command, name)
+        if not options:
+            what, hint = _unknown(self._schema, command, name)
+            self._complain(member.line, what, hint)
+        elif isinstance(member, Section):
+            self._complain(member.line, f"'{name}' needs a value here, not further names.")
+        elif self._is_right(name, member, options):
+            origin = Origin(self._layer, self._file, member.line)
+            texts = self._from_here(options[0], member.texts)
+            self.done.entries[command, name] = Written(texts, origin)
+
+    def _options(self, command: str, name: str) -> list[Option]:
+        """Those that are meant."""
+        if command:
+            option = self._schema.commands[command].get(name)
+            return [option] if option else []
+        return [OWN[name]] if name in OWN else list(self._schema.having(name).values())
+
+    def _is_right(self, name: str, leaf: Leaf, options: list[Option]) -> bool:
+        """Whether the value may be written here; complains if not."""
+        if name == "profile" and self._layer is not Layer.USER:
+            what = "A profile is chosen by whoever uses it, not here."
+            return self._complain(leaf.line, what, _PROFILE_HINT)
+        if leaf.texts is None:
+            return True
+        if leaf.is_list and not options[0].multiple:
+            return self._complain(leaf.line, f"'{name}' takes one value, not a list.")
+        fault = wrong(options, leaf.texts)
+        if fault:
+            return self._complain(leaf.line, f"'{name}': {fault}")
+        reason = _refusal(options, leaf.texts) if self._layer is Layer.TEAM else ""
+        if reason:
+            return self._complain(
+                leaf.line,
+                f"'{name}' may not be set so by a file that comes with a clone: {reason}.",
+                f"For yourself you may: 'tow config set {name} …'.",
+            )
+        return True
+
+    def _from_here(self, option: Option, texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if texts is None or not option.is_path:
+            return texts
+        return tuple(str(self._base / Path(text).expanduser()) for text in texts)
+
+    def _complain(self, line: int, what: str, hint: str = "") -> bool:
+        self.done.problems.append(Problem(self._file, line, what, hint))
+        return False
+
+
+def wrong(options: Iterable[Option], texts: tuple[str, ...]) -> str:
+    """What is wrong with a value that none of these options can have; "" if one can."""
+    first = ""
+    for option in options:
+        try:
+            option.read(texts)
+        except ValueError as error:
+            first = first or str(error)
+        else:
+            return ""
+    return first
+
+
+def _refusal(options: Iterable[Option], texts: tuple[str, ...]) -> str:
+    read = ((option, usable(option, texts)) for option in options)
+    reasons = (option.refusal(value) for option, value in read if value is not None)
+    return next(filter(None, reasons), "")
+
+
+def _unknown(schema: Schema, command: str, name: str) -> tuple[str, str]:
+    """What to say of a name that is none, and which may have been meant."""
+    if not command:
+        near = nearest(name, schema.names() | set(OWN))
+        what = f"There is no option or command '{name}'."
+    else:
+        near = nearest(name, set(schema.commands[command]))
+        what = f"'tow {command}' has no option '{name}'."
+        others = schema.having(name)
+        if others and not near:
+            return what, f"These have it: {', '.join(sorted(others))}."
+    return what, f"Did you mean '{near}'?" if near else "'tow config show --all' lists all names."

@@ -1,0 +1,137 @@
+"""All settings together, from all the places where they may be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+from towline.settings import distribution, document, environment
+from towline.settings.check import Checked, check
+from towline.settings.distribution import Distribution
+from towline.settings.document import Section
+from towline.settings.layers import Contents, Layer, Value, resolve
+from towline.settings.own import NO_PROFILE, OWN, from_registry
+from towline.settings.places import Places
+from towline.settings.problem import Problem, SettingsError
+from towline.settings.schema import Schema, nearest
+
+_IMAGE = "image"
+
+
+@dataclass(slots=True)
+class Settings:
+    """What can be used of all layers, the weakest first, and what is wrong with the rest.
+
+    `profile` is the one that counts, "" for none.
+    """
+
+    layers: list[Contents] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    distribution: Distribution | None = None
+    profile: str = ""
+
+    def of(self, schema: Schema, command: str) -> dict[str, Value]:
+        """The values of all options of a command, by their names."""
+        values = {}
+        for name, option in schema.commands[command].items():
+            value = resolve(self.layers, command, option)
+            is_image = name == _IMAGE or name.endswith(f"-{_IMAGE}")
+            if is_image and value.is_built_in and value.value:
+                value = self._mirrored(value)
+            values[name] = value
+        return values
+
+    def own(self, name: str) -> Value:
+        """One that is no option of a command."""
+        return resolve(self.layers, "", OWN[name])
+
+    def raise_problems(self) -> None:
+        """Raise SettingsError if anything is wrong."""
+        if self.problems:
+            raise SettingsError(self.problems[0], len(self.problems) - 1)
+
+    def _mirrored(self, image: Value) -> Value:
+        registry = self.own("registry")
+        if registry.value is None:
+            return image
+        return Value(from_registry(image.value, registry.value), registry.origin, is_built_in=True)
+
+
+def load(
+    places: Places,
+    everything: Callable[[], Schema],
+    *,
+    environ: Mapping[str, str],
+    running: Schema,
+    points: Iterable[EntryPoint],
+    profile: str | None = None,
+) -> Settings:
+    """Read all layers. `profile` is one for once, NO_PROFILE for none.
+
+    The environment is read for the command that is `running` only. Files are checked against
+    `everything` that can be set, which is asked for when there is a file.
+    """
+    loading = _Loading(places, everything)
+    loading.distribution(points)
+    loading.file(Layer.TEAM, places.team)
+    loading.file(Layer.USER, places.user)
+    loading.environment(environment.read(running, environ), profile)
+    return loading.done
+
+
+class _Loading:
+    def __init__(self, places: Places, everything: Callable[[], Schema]) -> None:
+        self.done = Settings()
+        self._places = places
+        self._everything = everything
+
+    def distribution(self, points: Iterable[EntryPoint]) -> None:
+        try:
+            found = distribution.find(self._places.machine, points)
+        except SettingsError as error:
+            self.done.problems.append(error.problem)
+            return
+        if found is not None:
+            self.done.distribution = found
+            self._check(Layer.DISTRIBUTION, found.options, found.file, found.base)
+
+    def file(self, layer: Layer, path: Path | None) -> None:
+        if path is None:
+            return
+        try:
+            section = document.load(path)
+        except SettingsError as error:
+            self.done.problems.append(error.problem)
+            return
+        self._check(layer, section, str(path), path.parent)
+
+    def environment(self, read: Checked, profile: str | None) -> None:
+        """The environment, below it the profile that it may name, if no flag names one."""
+        self.done.problems += read.problems
+        contents = Contents(Layer.ENVIRONMENT, read.entries)
+        self._profile(contents, profile)
+        self.done.layers.append(contents)
+
+    def _profile(self, variables: Contents, flag: str | None) -> None:
+        chosen = resolve([*self.done.layers, variables], "", OWN["profile"])
+        name = chosen.value if flag is None else flag
+        if not name or name == NO_PROFILE:
+            return
+        self.done.profile = name
+        where = str(chosen.origin) if flag is None else "--profile"
+        names = self._places.profile_names()
+        if name in names:
+            self.file(Layer.PROFILE, self._places.profile(name))
+            return
+        near = nearest(name, set(names))
+        hint = f"Did you mean '{near}'?" if near else f"There are: {', '.join(names) or 'none'}."
+        self.done.problems.append(Problem(where, 0, f"There is no profile '{name}'.", hint))
+
+    def _check(self, layer: Layer, section: Section, file: str, base: Path) -> None:
+        if not section.members:
+            return
+        checked = check(section, self._everything(), layer, file, base)
+        self.done.layers.append(Contents(layer, checked.entries))
+        self.done.problems += checked.problems
