@@ -76,6 +76,14 @@ class LazyGroup(Group):
             if name.startswith(incomplete)
         ]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's, of what users of other tools may have written."""
+        if not ctx.resilient_parsing:
+            from towline.cli import spellings  # noqa: PLC0415
+
+            args = spellings.translate(args, lambda name: self._spellings_of(ctx, name))
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -85,6 +93,9 @@ class LazyGroup(Group):
         except click.UsageError as error:
             import difflib  # noqa: PLC0415
 
+            from towline.cli import spellings  # noqa: PLC0415
+
+            spellings.refuse_command(args[0])
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             if not near:
                 raise
@@ -96,6 +107,11 @@ class LazyGroup(Group):
 
             defaults.give(ctx, command, rest)
         return found
+
+    def _spellings_of(self, ctx: click.Context, name: str) -> set[str]:
+        """Those of the options of a command; of none if there is no such command."""
+        command = self.get_command(ctx, name)
+        return {word for each in command.params for word in each.opts} if command else set()
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,80 @@
+"""How kt-connect spells what tow does: its options and commands at 0.3.7.
+
+See https://github.com/alibaba/kt-connect/tree/master/docs/en-us/cli, and docs/from-kt-connect.md.
+"""
+
+from __future__ import annotations
+
+from towline.cli.spellings import NOT_YET, Spelling, Tool
+
+_NO_LOCAL_DNS = "Leave it out: the machine's own lookups are led to tow, on whatever port."
+_NO_PROXY = "There is no proxy, and none is needed: leave it out."
+
+_EVERYWHERE = (
+    Spelling("--debug", ("-v",), flag=True),
+    Spelling("--imagePullSecret", ("--image-pull-secret", "{}")),
+    Spelling("--serviceAccount", advice=NOT_YET),
+    Spelling("--nodeSelector", advice=NOT_YET),
+    Spelling("--withLabel", advice=NOT_YET),
+    Spelling("--withAnnotation", advice=NOT_YET),
+    Spelling("--podQuota", advice=NOT_YET),
+    Spelling("--forceUpdate", advice=NOT_YET, flag=True),
+    Spelling("--podCreationTimeout", ("--timeout", "{}")),
+    Spelling("--portForwardTimeout", advice="Leave it out: --timeout bounds the whole start."),
+    Spelling("--useShadowDeployment", (), flag=True),
+    Spelling("--useLocalTime", (), flag=True),
+    Spelling("--asWorker", advice="Use 'tow connect --detach'.", flag=True),
+    Spelling("--ipVersion", advice="Leave it out: both families work at once.", values=("4", "6")),
+)
+
+_CONNECT = (
+    Spelling("--mode", (), "There is one way to connect: leave it out.", values=("tun2socks",)),
+    Spelling("--dnsMode", (), "There is one way for names: leave it out.", values=("localDNS",)),
+    Spelling("--shareShadow", advice=NOT_YET, flag=True),
+    Spelling("--clusterDomain", (), NOT_YET, values=("cluster.local",)),
+    Spelling("--disablePodIp", advice=NOT_YET, flag=True),
+    Spelling("--skipCleanup", (), flag=True),
+    Spelling("--includeIps", ("--include", "{}")),
+    Spelling("--excludeIps", ("--exclude", "{}")),
+    Spelling("--includeDomains", ("--domain", "{}")),
+    Spelling("--ingressIp", advice=NOT_YET),
+    Spelling("--disableTunDevice", advice=_NO_PROXY, flag=True),
+    Spelling("--disableTunRoute", advice=_NO_PROXY, flag=True),
+    Spelling("--proxyPort", advice=_NO_PROXY),
+    Spelling("--proxyAddr", advice=_NO_PROXY),
+    Spelling("--dnsCacheTtl", advice="Leave it out: names live as long as the cluster says."),
+    Spelling("--dnsPort", advice=_NO_LOCAL_DNS),
+)
+
+_LISTENING = Spelling("--skipPortChecking", (), flag=True)
+
+TOOL = Tool(
+    name="kt-connect",
+    page="docs/from-kt-connect.md",
+    options={
+        "": _EVERYWHERE,
+        "connect": _CONNECT,
+        "exchange": (_LISTENING, Spelling("--recoverWaitTime", ("--timeout", "{}"))),
+        "preview": (_LISTENING,),
+        "mesh": (
+            _LISTENING,
+            Spelling("--versionMark", ("--version-mark", "{}")),
+            Spelling("--routerImage", ("--router-image", "{}")),
+        ),
+        "clean": (
+            Spelling("--dryRun", ("--dry-run",), flag=True),
+            Spelling("--thresholdInMinus", ("--older-than", "{}m")),
+            Spelling("--localOnly", advice="Nothing of tow's stays on this machine.", flag=True),
+        ),
+    },
+    commands={
+        "mesh": f"{NOT_YET} 'tow exchange' takes all requests, 'tow mirror' a copy of them.",
+        "forward": f"{NOT_YET} 'tow connect' reaches services by their names.",
+        "birdseye": f"{NOT_YET} 'tow list' shows who has what.",
+        "config": f"{NOT_YET} TOW_NAMESPACE, TOW_CONTEXT and others set what is told once.",
+    },
+    moved=frozenset(
+        {"-n", "--namespace", "-c", "--kubeconfig", "--context", "-i", "--image"},
+    ),
+    early={"-d": "--debug", "-l": "--withLabel", "-f": "--forceUpdate"},
+)

@@ -1,0 +1,161 @@
+"""Commands and options as other tools spell them, read as they are meant.
+
+The tables are in :mod:`towline.cli.ktconnect` and :mod:`towline.cli.telepresence`. What has the
+same meaning here works; about the rest an error says what to call instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from towline.errors import UsageError
+
+#: The options of a command of ours, in all their spellings.
+OptionsOf = Callable[[str], Collection[str]]
+
+#: Options of `tow` itself, which stand before the command.
+ROOT_OPTIONS = frozenset({"-v"})
+NOT_YET = "It is not there yet."
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """An option of another tool.
+
+    `meant` is what it is here, "{}" standing for its value; None if nothing here is that. With
+    `values` it is so for these alone. `advice` is told where it is not so.
+    """
+
+    name: str
+    meant: tuple[str, ...] | None = None
+    advice: str = NOT_YET
+    values: tuple[str, ...] = ()
+    flag: bool = False
+
+    def here(self, value: str, options: Collection[str]) -> list[str] | None:
+        """What it is at a command with these options; None if it is nothing there."""
+        if self.meant is None or (self.values and value not in self.values):
+            return None
+        words = [word.replace("{}", value) for word in self.meant]
+        named = {word for word in self.meant if word.startswith("-")}
+        return words if named <= {*options, *ROOT_OPTIONS} else None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Another tool; `page` is what the documents tell its users.
+
+    `options` are those by their command, "" being any; `commands` those that are not here, with
+    what to do instead. Before its command a tool may have options that we have behind it: `moved`
+    are those with a value, `early` short ones that would be something else there.
+    """
+
+    name: str
+    page: str
+    options: Mapping[str, tuple[Spelling, ...]]
+    commands: Mapping[str, str]
+    moved: frozenset[str] = frozenset()
+    early: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, command: str, name: str) -> Spelling | None:
+        """An option of that name at a command."""
+        known = (*self.options.get(command, ()), *self.options.get("", ()))
+        return next((each for each in known if each.name == name), None)
+
+
+def tools() -> tuple[Tool, ...]:
+    """Those whose users are understood."""
+    from towline.cli import ktconnect, telepresence  # noqa: PLC0415 (they import this)
+
+    return ktconnect.TOOL, telepresence.TOOL
+
+
+def refuse_command(name: str) -> None:
+    """Raise UsageError if another tool has a command of that name."""
+    for tool in tools():
+        if name in tool.commands:
+            raise UsageError(
+                f"'{name}' is a command of {tool.name}, and none of tow.",
+                f"{tool.commands[name]} See {tool.page}.",
+            )
+
+
+def translate(words: list[str], options_of: OptionsOf) -> list[str]:
+    """A command line in our own spelling; one that is so already, as it is.
+
+    Raises UsageError for an option of another tool that is nothing here.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    at = _command_at(words[:end])
+    if at >= end:
+        return words
+    root: list[str] = []
+    own: list[str] = []
+    rest = words[:end]
+    command = rest.pop(at)
+    early = at
+    while rest:
+        taken, ours = _read(rest, command, options_of, early=early > 0)
+        stays = early > 0 and ours == rest[:taken] and not _is_moved(ours[0])
+        (root if stays or set(ours) & ROOT_OPTIONS else own).extend(ours)
+        rest = rest[taken:]
+        early -= taken
+    return [*root, command, *own, *words[end:]]
+
+
+def _command_at(words: list[str]) -> int:
+    """Where the command is, or the end if there is none."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += _length(words[at], _find("", _late(words[at])))
+    return at
+
+
+def _read(
+    words: list[str], command: str, options_of: OptionsOf, *, early: bool
+) -> tuple[int, list[str]]:
+    """How many words belong to the first one, and what they are here."""
+    name = _late(words[0]) if early else words[0].partition("=")[0]
+    found = _find(command, name)
+    if found is None:
+        length = _length(words[0], None) if early else 1
+        return length, words[:length]
+    tool, spelling = found
+    length = _length(words[0], found)
+    if length > len(words):
+        raise UsageError(f"{name} needs a value.")
+    value = words[0].partition("=")[2] if length == 1 else words[1]
+    ours = spelling.here(value, options_of(command))
+    if ours is None:
+        what = f"{name} {value}" if spelling.values else name
+        raise UsageError(
+            f"'{what}' is an option of {tool.name}, and none of 'tow {command}'.",
+            f"{spelling.advice} See {tool.page}.",
+        )
+    return length, ours
+
+
+def _late(word: str) -> str:
+    """An option's name, as it is wherever it stands."""
+    name = word.partition("=")[0]
+    return next((tool.early[name] for tool in tools() if name in tool.early), name)
+
+
+def _length(word: str, found: tuple[Tool, Spelling] | None) -> int:
+    """How many words an option is: with a value of its own two."""
+    if "=" in word or (found and found[1].flag):
+        return 1
+    return 2 if found or any(word in tool.moved for tool in tools()) else 1
+
+
+def _is_moved(word: str) -> bool:
+    name = word.partition("=")[0] if word.startswith("--") else word[:2]
+    return any(name in tool.moved for tool in tools())
+
+
+def _find(command: str, name: str) -> tuple[Tool, Spelling] | None:
+    for tool in tools():
+        if spelling := tool.find(command, name):
+            return tool, spelling
+    return None
