@@ -6,7 +6,7 @@ TOOLS := lab/with-tools
 TESTS ?=
 ALONE := tests/e2e/test_benchmarks.py
 
-.PHONY: help demo test lint types unit man bench lab-up lab-down
+.PHONY: help demo test lint types docs unit man bench lab-up lab-down
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -15,7 +15,7 @@ help: ## Show this
 demo: ## See the main job for real: on the lab's Kubernetes, or on yours with KUBECONFIG set
 	@$(TOOLS) $(if $(KUBECONFIG),--tow,--lab) python -m lab.demo
 
-test: lint types lab-up ## All checks and all tests; TESTS=tests/e2e for some
+test: lint types docs lab-up ## All checks and all tests; TESTS=tests/e2e for some
 ifeq ($(TESTS),)
 	@# They mostly wait: two at a time, each worker with a lab of its own.
 	@$(TOOLS) --lab pytest -n 2 --dist loadfile --ignore $(ALONE) tests/e2e
@@ -30,6 +30,9 @@ lint: ## Style, import contracts, and that the agent's side runs on Python 3.9
 	@$(TOOLS) ruff format --check .
 	@$(TOOLS) lint-imports --no-logo
 	@$(TOOLS) vermin --quiet --no-tips --violations -t=3.9- src/towline/wire src/towline/relay src/towline/agent
+
+docs: ## The documents as a site, in build/site; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(TOOLS) mkdocs build --strict
 
 types: ## mypy --strict
 	@$(TOOLS) mypy
