@@ -14,7 +14,7 @@ from tests.e2e import objects
 from tests.e2e.laptop import Laptop
 from tests.e2e.tow import Session, starting
 from tests.e2e.waiting import until
-from towline.agent.telling import says_gone
+from towline.agent.telling import GONE, last_told
 
 NAMESPACE = "team-a"
 # May exchange, but make no Role for the agent.
@@ -48,7 +48,9 @@ def leftovers(lab: Lab, laptop: Laptop) -> Iterator[str]:
 def await_gone(lab: Lab, session: Session) -> None:
     """Wait until its agent says that it is gone."""
     log = ("logs", session.ready()["agent"], "-n", NAMESPACE)
-    until(lambda: says_gone(lab.kubectl(*log)), _GONE_SECONDS, "the agent to miss its session")
+    until(
+        lambda: last_told(lab.kubectl(*log)) == GONE, _GONE_SECONDS, "the agent to miss its session"
+    )
 
 
 def agent_of(lab: Lab) -> str:

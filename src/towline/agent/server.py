@@ -15,7 +15,7 @@ from towline.agent.apiserver import ApiServer
 from towline.agent.dial import Dial
 from towline.agent.intercept import Intercepted, Interception, Redirecting
 from towline.agent.resolve import resolve
-from towline.agent.telling import BACK, GONE, tell
+from towline.agent.telling import AWAY, BACK, GONE, tell
 from towline.agent.undoing import Changed, undo_until_done
 from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
 from towline.relay.request import Message
@@ -111,6 +111,7 @@ class Agent:
         self.interception = Interception(intercepted, self._run, redirecting)
         self._changed = changed
         self._undoing: asyncio.Task[None] | None = None
+        self._away = False
         self._keepalive = _INTERCEPTING if intercepted else _Keepalive()
         self._grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
@@ -134,6 +135,8 @@ class Agent:
         if self._undoing is not None:
             self._undoing.cancel()
             self._undoing = None
+        if self._away:
+            self._away = False
             tell(BACK)
         return peer
 
@@ -191,14 +194,21 @@ class Agent:
         if not self._peers:
             # A transport that fell silent was given up late: the client is gone since then.
             self._alone = self._loop.call_at(peer.last_heard + self._grace_seconds, self._left)
+            self._tell_absence(AWAY)
 
     def _left(self) -> None:
         """The session is gone for good, as far as can be told."""
         if self._changed is None:
             self.end()
         elif not self._over.done():
-            tell(GONE)
+            self._tell_absence(GONE)
             self._undoing = self._run(self._undo(self._changed))
+
+    def _tell_absence(self, line: str) -> None:
+        """Tell of it, unless the session has said goodbye, or is over in another way."""
+        if not self._over.done():
+            self._away = True
+            tell(line)
 
     async def _undo(self, changed: Changed) -> None:
         await undo_until_done(changed, ApiServer())

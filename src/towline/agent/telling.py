@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+#: It has no transport at the moment, which may pass.
+AWAY = "towline: the session is away"
+#: It has had none for longer than the agent waits.
 GONE = "towline: the session is gone"
 BACK = "towline: the session is back"
 
@@ -14,7 +17,7 @@ def tell(line: str) -> None:
     sys.stderr.flush()
 
 
-def says_gone(log: str) -> bool:
-    """Whether the session was gone, for longer than the agent waits, when a log was read."""
-    told = [line for line in log.splitlines() if line in (GONE, BACK)]
-    return told[-1:] == [GONE]
+def last_told(log: str) -> str:
+    """Which of the above was told last when a log was read; "" when none was."""
+    told = [line for line in log.splitlines() if line in (AWAY, GONE, BACK)]
+    return told[-1] if told else ""

@@ -26,6 +26,7 @@ COMMANDS = {
     "status": ("status", "Show the running sessions of this machine."),
     "disconnect": ("disconnect", "End a running session."),
     "list": ("listing", "Show who has what in the cluster."),
+    "birdseye": ("birdseye", "Show all services and workloads, and who does what with them."),
     "recover": ("recover", "Put right what a broken session has left on a service or workload."),
     "clean": ("clean", "Remove what broken sessions have left; there should be nothing."),
     "check": ("check", "Tell beforehand what would not work here, and what to do about it."),

@@ -66,19 +66,28 @@ def print_json(data: Any) -> None:
         sys.stdout.flush()
 
 
-def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows in columns under their heads."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows in columns under their heads."""
     lines = [head, *([plain(each) or "-" for each in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+    padded = [[cell.ljust(n) for cell, n in zip(line, widths, strict=True)] for line in lines]
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)
+
+
+def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows in columns under their heads."""
+    click.echo(table(head, rows))
 
 
 def tell_missing(rights: Iterable[Right]) -> None:
     """Say on stderr of what is shown what is left out, for want of rights."""
     for right in rights:
-        click.echo(f"note:  You may not {right}: what there is of them is left out.", err=True)
+        click.echo(missing(right), err=True)
+
+
+def missing(right: Right) -> str:
+    """What to say of a right whose want has left something out."""
+    return f"note:  You may not {right}: what there is of them is left out."
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ _HARMLESS = frozenset(
         "proxy-protocol",
         "strict",
         "timeout",
+        "watch",
     }
 )
 _REASONS = {

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from towline.agent.telling import BACK, GONE
+from towline.agent.telling import AWAY, BACK, GONE
 from towline.relay.peer import Peer
 from towline.wire.frames import Buffer, Kind, Reason
 from towline.wire.mux import Mux
@@ -49,7 +49,7 @@ class Running:
         async with asyncio.timeout(SECONDS):
             _, said = await self.process.communicate()
         self.log = said.decode()
-        complaints = [line for line in self.log.splitlines() if line not in (GONE, BACK)]
+        complaints = [line for line in self.log.splitlines() if line not in (AWAY, GONE, BACK)]
         if complaint is not None:
             assert complaint in "\n".join(complaints)
             assert complaint or complaints == []

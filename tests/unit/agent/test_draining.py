@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.agent.inside import SELECTOR, Inside
 from tests.unit.agent.running import LONG_GRACE_SECONDS, SECONDS, Running, agent
-from towline.agent.telling import BACK, GONE
+from towline.agent.telling import AWAY, BACK, GONE
 from towline.agent.undo import AGENT_LABEL
 from towline.relay.peer import Peer
 from towline.wire.frames import Buffer, Kind, Reason
@@ -277,8 +277,8 @@ async def test_session_that_comes_back_keeps_its_interception(inside: Inside) ->
         # It has been refused, unless the session came back before the answer.
         assert await here.running.ended(complaint=None) == 0
         assert inside.selector == SELECTOR
-        told = [line for line in here.running.log.splitlines() if line in (GONE, BACK)]
-        assert told == [GONE, BACK, GONE]
+        told = [line for line in here.running.log.splitlines() if line in (AWAY, GONE, BACK)]
+        assert told == [GONE, BACK, AWAY, GONE]
 
 
 async def test_session_that_says_goodbye_has_undone_it_itself(inside: Inside) -> None:

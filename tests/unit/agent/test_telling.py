@@ -1,19 +1,19 @@
 import pytest
 
-from towline.agent.telling import BACK, GONE, says_gone
+from towline.agent.telling import AWAY, BACK, GONE, last_told
 
 
 @pytest.mark.parametrize(
-    ("lines", "gone"),
+    ("lines", "last"),
     [
-        ([], False),
-        (["anything"], False),
-        ([GONE], True),
-        ([GONE, "towline: /x cannot be put back yet: 403"], True),
-        ([GONE, BACK], False),
-        ([GONE, BACK, GONE], True),
-        ([f"about {GONE}"], False),
+        ([], ""),
+        (["anything"], ""),
+        ([AWAY], AWAY),
+        ([AWAY, GONE, "towline: /x cannot be put back yet: 403"], GONE),
+        ([AWAY, GONE, BACK], BACK),
+        ([AWAY, BACK, AWAY], AWAY),
+        ([f"about {GONE}"], ""),
     ],
 )
-def test_the_last_word_counts(lines: list[str], gone: bool) -> None:
-    assert says_gone("\n".join(lines)) is gone
+def test_the_last_word_counts(lines: list[str], last: str) -> None:
+    assert last_told("\n".join(lines)) == last

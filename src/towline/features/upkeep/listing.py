@@ -44,12 +44,13 @@ class Listing:
 async def listing(client: Client, namespace: str | None) -> Listing:
     """Look at a namespace, or at all for None, as far as the user may. Raises ApiError."""
     found = await survey(client, namespace, all_pods=True)
-    entries = [_of_agent(agent) for agent in found.agents]
+    entries = [of_agent(agent) for agent in found.agents]
     entries += [entry for pod in found.pods for entry in _in_pod(pod)]
     return Listing(sorted(entries, key=lambda each: (each.namespace, each.target)), found.missing)
 
 
-def _of_agent(agent: Agent) -> Entry:
+def of_agent(agent: Agent) -> Entry:
+    """What the session of an agent has."""
     return Entry(
         namespace=agent.namespace,
         target=agent.target,

@@ -1,10 +1,12 @@
-"""Whether the session of an agent is gone for good, as far as can be told without disturbing it."""
+"""Whether the session of an agent is there, as far as can be told without disturbing it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-from towline.agent.telling import says_gone
+from towline.agent.telling import AWAY, GONE, last_told
 from towline.cluster import podstate
 from towline.cluster.job import CONTAINER
 from towline.cluster.podstate import Phase, PodState
@@ -18,23 +20,37 @@ LOG_LINES = 50
 _ENDED = ("Complete", "Failed", "FailureTarget", "SuccessCriteriaMet")
 
 
+class Whereabouts(StrEnum):
+    """Where a session is: `away` may come back, `gone` is surely gone."""
+
+    THERE = "there"
+    AWAY = "away"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Whether the session is surely `gone`, and why it is taken to be so or not."""
+    """Where the session is, and why it is taken to be so."""
 
-    gone: bool
+    session: Whereabouts
     why: str
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is surely gone."""
+        return self.session is Whereabouts.GONE
 
 
 async def presence(client: Client, agent: Agent) -> Presence:
     """Look at an agent's Job and pods, and ask the pods' logs. Raises ApiError for the Job's."""
     if agent.job is not None:
         if why := _ends_by_itself(agent.job):
-            return Presence(False, why)
+            return Presence(Whereabouts.UNKNOWN, why)
     elif await _has_job(client, agent):
-        return Presence(False, "its Job does not say that it is an agent's")
+        return Presence(Whereabouts.UNKNOWN, "its Job does not say that it is an agent's")
     elif not _not_ended(agent):
-        return Presence(True, "its agent is gone")
+        return Presence(Whereabouts.GONE, "its agent is gone")
     return await _asked(client, agent)
 
 
@@ -42,14 +58,25 @@ async def _asked(client: Client, agent: Agent) -> Presence:
     """What an agent itself tells of its session."""
     running = [pod for pod in _not_ended(agent) if _runs(pod)]
     if not running:
-        return Presence(False, f"its agent does not run, and cannot be asked: {state(agent)}")
-    for pod in running:
+        why = f"its agent does not run, and cannot be asked: {state(agent)}"
+        return Presence(Whereabouts.UNKNOWN, why)
+    return await ask(client, agent.namespace, [(_name(pod), CONTAINER) for pod in running])
+
+
+async def ask(client: Client, namespace: str, containers: Sequence[tuple[str, str]]) -> Presence:
+    """What the agents of one session tell of it, each in a running container of a pod."""
+    told = set()
+    for pod, container in containers:
         try:
-            if not says_gone(await _log(client, pod)):
-                return Presence(False, "its session is there, or may come back")
+            told.add(last_told(await _log(client, namespace, pod, container)))
         except ApiError as error:
-            return Presence(False, f"its agent cannot be asked: {error}")
-    return Presence(True, "its session is gone, as its agent says")
+            return Presence(Whereabouts.UNKNOWN, f"its agent cannot be asked: {error}")
+    if told == {GONE}:
+        return Presence(Whereabouts.GONE, "its session is gone, as its agent says")
+    if told <= {AWAY, GONE}:
+        why = "its session has no link at the moment, and may come back"
+        return Presence(Whereabouts.AWAY, why)
+    return Presence(Whereabouts.THERE, "its session is there, or may come back")
 
 
 def state(agent: Agent) -> str:
@@ -90,14 +117,18 @@ async def _has_job(client: Client, agent: Agent) -> bool:
     return True
 
 
-async def _log(client: Client, pod: Object) -> str:
+async def _log(client: Client, namespace: str, pod: str, container: str) -> str:
     """The end of what an agent has told.
 
     See https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/.
     """
-    path = PODS.path(pod["metadata"]["namespace"], pod["metadata"]["name"], "log")
-    params = [("container", CONTAINER), ("tailLines", str(LOG_LINES))]
+    params = [("container", container), ("tailLines", str(LOG_LINES))]
+    path = PODS.path(namespace, pod, "log")
     return (await client.get_raw(path, params)).decode("utf-8", "replace")
+
+
+def _name(pod: Object) -> str:
+    return str(pod["metadata"]["name"])
 
 
 def _not_ended(agent: Agent) -> list[Object]:

@@ -13,6 +13,7 @@ from towline.kube.access import Right
 from towline.kube.client import Client
 from towline.kube.errors import Forbidden
 from towline.kube.resources import (
+    DAEMON_SETS,
     DEPLOYMENTS,
     JOBS,
     PODS,
@@ -27,6 +28,8 @@ from towline.kube.resources import (
 
 #: What an interception may have changed.
 CHANGED = (SERVICES, DEPLOYMENTS, STATEFUL_SETS)
+#: What runs pods of its own.
+WORKLOADS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
 #: What goes with an agent, of its name.
 COMPANIONS = (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)
 
@@ -87,6 +90,20 @@ class Agent:
         changed = changed_by(self.job) if self.job else None
         return str(Reference.at(changed.path) or "") if changed else ""
 
+    @property
+    def may_put_back(self) -> bool:
+        """Whether it may put back itself what its session has changed."""
+        pod = self.job["spec"]["template"]["spec"] if self.job else {}
+        return pod.get("serviceAccountName") == self.name
+
+    @property
+    def is_going(self) -> bool:
+        """Whether it holds nothing, and Kubernetes is about to remove what is left of it."""
+        things = [*self.pods, *(thing for _, thing in self.companions)]
+        owned = ("ownerReferences", "deletionTimestamp")
+        orphans = [each for each in things if not any(map(each["metadata"].get, owned))]
+        return not (self.job or self.held or orphans)
+
     def _told(self, key: str, annotation: str) -> str:
         """What the first says of what there is: a record, or something that was made."""
         for held in self.held:
@@ -100,32 +117,44 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found, and the rights whose want left something out."""
+    """What was found, and the rights whose want left something out.
+
+    `others` are services, and workloads if they were asked for, that sessions have not made.
+    """
 
     agents: Sequence[Agent]
     pods: Sequence[Object]
+    others: Sequence[tuple[Resource, Object]]
     missing: Sequence[Right]
 
 
 async def survey(
-    client: Client, namespace: str | None, *, companions: bool = False, all_pods: bool = False
+    client: Client,
+    namespace: str | None,
+    *,
+    companions: bool = False,
+    all_pods: bool = False,
+    all_workloads: bool = False,
 ) -> Survey:
     """Look at a namespace, or at all for None, as far as the user may.
 
     `companions` asks also for what goes with an agent besides services, `all_pods` for pods that
-    are none of ours. Raises ApiError.
+    are none of ours, `all_workloads` for those that no session has changed. Raises ApiError.
     """
     looking = _Looking(client, namespace)
     # An agent is there before what it changes says so: who finds the latter finds the former.
-    await asyncio.gather(
-        looking.look(SERVICES), looking.look(DEPLOYMENTS, STATEFUL_SETS, labels=LABELS["job"])
+    workloads = (
+        looking.look(*WORKLOADS)
+        if all_workloads
+        else looking.look(DEPLOYMENTS, STATEFUL_SETS, labels=LABELS["job"])
     )
+    await asyncio.gather(looking.look(SERVICES), workloads)
     await looking.look(*(COMPANIONS if companions else ()), labels=SELECTOR)
     await looking.look(JOBS, labels=SELECTOR)
     # Not by the label of all that is ours: a pod may have a workload's labels over its own.
     await looking.look(PODS, labels="" if all_pods else AGENT_LABEL)
     found = looking.found
-    return Survey(_agents(found), found.get(PODS, ()), looking.missing)
+    return Survey(_agents(found), found.get(PODS, ()), _others(found), looking.missing)
 
 
 class _Looking:
@@ -189,6 +218,11 @@ def _agents(found: Mapping[Resource, Sequence[Object]]) -> list[Agent]:
     for resource, companion, name in _companions(found):
         agent(companion, name).companions.append((resource, companion))
     return [agents[key] for key in sorted(agents)]
+
+
+def _others(found: Mapping[Resource, Sequence[Object]]) -> list[tuple[Resource, Object]]:
+    kinds = (SERVICES, *WORKLOADS)
+    return [(kind, each) for kind in kinds for each in found.get(kind, ()) if not is_ours(each)]
 
 
 def _companions(
