@@ -66,11 +66,15 @@ TOOL = Tool(
             Spelling("--thresholdInMinus", ("--older-than", "{}m")),
             Spelling("--localOnly", advice="Nothing of tow's stays on this machine.", flag=True),
         ),
+        "birdseye": (
+            Spelling("--sortBy", (), "Lines are in the order of names.", values=("name",)),
+            Spelling("--showConnector", (), flag=True),
+            Spelling("--hideNaturalService", advice="'tow list' shows no others.", flag=True),
+        ),
     },
     commands={
         "mesh": f"{NOT_YET} 'tow exchange' takes all requests, 'tow mirror' a copy of them.",
         "forward": f"{NOT_YET} 'tow connect' reaches services by their names.",
-        "birdseye": f"{NOT_YET} 'tow list' shows who has what.",
         "config": f"{NOT_YET} TOW_NAMESPACE, TOW_CONTEXT and others set what is told once.",
     },
     moved=frozenset(
