@@ -20,7 +20,7 @@ ifeq ($(TESTS),)
 	@# They mostly wait: two at a time, each worker with a lab of its own.
 	@$(TOOLS) --lab pytest -n 2 --dist loadfile --ignore $(ALONE) tests/e2e
 	@# These measure, or look at what the whole machine has.
-	@$(TOOLS) --lab pytest tests/lab tests/netns tests/unit $(ALONE)
+	@$(TOOLS) --lab pytest tests/lab tests/netns tests/router tests/unit $(ALONE)
 else
 	@$(TOOLS) --lab pytest $(TESTS)
 endif

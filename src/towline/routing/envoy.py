@@ -97,7 +97,6 @@ def files(table: Table) -> tuple[File, ...]:
     """What the router's folder has for a table, in the order in which it must be told.
 
     Each must be in force before the next one is written: routes may lead to new clusters.
-    Raises ValueError when rules cannot be expressed.
     """
     clusters = [
         {"@type": f"{_API}.cluster.v3.Cluster", **_cluster(table, each, port)}

@@ -251,7 +251,11 @@ def _http_manager(name: str, routes: Config) -> Config:
             "stat_prefix": name,
             **routes,
             "codec_type": "AUTO",
-            "http_protocol_options": {**_http1(), "accept_http_10": True},
+            "http_protocol_options": {
+                **_http1(),
+                "accept_http_10": True,
+                "default_host_for_http_10": "localhost",
+            },
             "http2_protocol_options": _http2(),
             "common_http_protocol_options": {"max_headers_count": _HEADERS},
             "max_request_headers_kb": _HEADERS_KB,

@@ -25,14 +25,16 @@ _PORT = r"(?::[0-9]*)?"
 
 
 def route_match(match: Match) -> Config:
-    """The `match` of a route. Raises ValueError when Envoy cannot express it."""
+    """The `match` of a route.
+
+    A second regular expression of the path, which only those who get copies can bring along, may
+    run on into the query: then there is a copy too many.
+    """
     path: Config = {"prefix": ""}
     lists: dict[str, list[Config]] = {}
     for rule in match.rules:
-        if rule.place is Place.PATH and rule.operator is Operator.REGEX:
-            if "safe_regex" in path:
-                raise ValueError("two regular expressions for one path")
-            path = {"safe_regex": {"regex": rule.value}}
+        if rule.place is Place.PATH and rule.operator is Operator.REGEX and "prefix" in path:
+            path = _regex(rule.value)
         elif rule.place in _LISTS:
             lists.setdefault(_LISTS[rule.place], []).append(_named(rule))
         else:
@@ -63,7 +65,7 @@ def _string_match(rule: Rule) -> Config:
     if rule.operator is Operator.PRESENT:
         return _regex(".*")
     if rule.operator is Operator.EXACT and not rule.value:
-        return _regex("")  # an exact match of nothing is no match for Envoy
+        return _regex("^$")  # an exact match of nothing is no match for Envoy
     return {_STRING_MATCHES[rule.operator]: rule.value}
 
 
@@ -73,9 +75,12 @@ def _regex(pattern: str) -> Config:
 
 def _path_pattern(rule: Rule) -> str:
     literal = _escaped(rule.value)
-    if rule.operator is Operator.EXACT:
-        return literal + _QUERY
-    return f"{literal}.*" if rule.operator is Operator.PREFIX else f"[^?]*{literal}.*"
+    return {
+        Operator.EXACT: literal + _QUERY,
+        Operator.PREFIX: f"{literal}.*",
+        Operator.CONTAINS: f"[^?]*{literal}.*",
+        Operator.REGEX: f"(?:{rule.value}){_QUERY}",
+    }[rule.operator]
 
 
 def _host_pattern(rule: Rule) -> str:
@@ -90,9 +95,5 @@ def _host_pattern(rule: Rule) -> str:
 
 
 def _escaped(text: str) -> str:
-    # Python's re.escape() also escapes what RE2 takes for an error outside of ASCII punctuation.
-    return re.sub(r"([^\w\s/])", r"\\\1", text, flags=re.ASCII) if text.isascii() else _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    return rf"\Q{text}\E"
+    # RE2 takes a backslash before anything but punctuation for something else.
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)

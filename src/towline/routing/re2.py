@@ -10,11 +10,14 @@ import re
 import warnings
 
 _TOKEN = re.compile(
-    r"""\\[0-9]+ | \\. | \[\^?\]?(?:\\.|[^\]\\])*\] | \(\?[^)]?[^)]? | \{[0-9]*,?[0-9]*\} | .""",
+    r"""\\[0-9]+ | \\. | \[\^?\]?(?:\\.|[^\]\\])*\]
+    | \(\?P. | \(\?[a-zA-Z-]+[:)]? | \(\?.? | \{[0-9]*,?[0-9]*\} | .""",
     re.VERBOSE | re.DOTALL,
 )
-_ESCAPES = set("AbBdDfnrsStvwWx")  # \x as \x41; and whatever is not a letter or digit
-_GROUPS = ("(?:", "(?P<", "(?i", "(?m", "(?s")
+# \x is that of \x41; whatever is neither a letter nor a digit means itself.
+_ESCAPES = set("AbBdDfnrsStvwWx")
+_NOT_IN_CLASSES = set("AbB")
+_GROUP = re.compile(r"\(\?(P<|:|[ims]+(-[ims]+)?[:)]|-[ims]+:)")
 _REPEATS = ("*", "+", "?")
 _LONGEST_REPEAT = 1000
 # What may be tried here and now without taking long: Python tries one way after the other.
@@ -22,19 +25,18 @@ _QUICK_REPEATS = 3
 _QUICK_LENGTH = 200
 
 
-def check(pattern: str) -> None:
-    """Raise ValueError, with the reason, unless Python and RE2 both know the expression."""
+def objection(pattern: str) -> str:
+    """Why an expression is not one that Python and RE2 both know; empty if it is."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of sets that other dialects read otherwise
             re.compile(pattern)
-    except (re.error, FutureWarning, DeprecationWarning, OverflowError, RecursionError) as error:
-        raise ValueError(str(error)) from None
-    before = ""
-    for token in _tokens(pattern):
-        if reason := _objection(token, before):
-            raise ValueError(reason)
-        before = token
+    except (re.error, Warning, OverflowError, RecursionError) as error:
+        return str(error)
+    if not pattern:
+        return "there is nothing to compare with"
+    parts = _tokens(pattern)
+    return next(filter(None, map(_objection, parts, ["", *parts])), "")
 
 
 def excludes(pattern: str, text: str) -> bool:
@@ -60,8 +62,8 @@ def _objection(part: str, before: str) -> str:
         return _objection_to_escape(part)
     if part.startswith("["):
         return _objection_to_class(part)
-    if part.startswith("(?") and not part.startswith(_GROUPS):
-        return f"RE2 knows no group {part}: it neither looks around nor back"
+    if part.startswith("(?") and not _GROUP.fullmatch(part):
+        return f"RE2 knows no {part}: it neither looks around nor back"
     if part.startswith("+") and _is_repeat(before):
         return f"RE2 knows no {before}{part}"
     if _is_repeat(part) and any(int(n) > _LONGEST_REPEAT for n in re.findall("[0-9]+", part)):
@@ -72,7 +74,10 @@ def _objection(part: str, before: str) -> str:
 def _objection_to_class(part: str) -> str:
     if "[:" in part[1:]:
         return "classes such as [:alpha:] mean another thing elsewhere"
-    return next(filter(None, map(_objection_to_escape, re.findall(r"\\.", part))), "")
+    escapes = re.findall(r"\\.", part)
+    if wrong := [each for each in escapes if each[1] in _NOT_IN_CLASSES]:
+        return f"RE2 knows no {wrong[0]} in a set"
+    return next(filter(None, map(_objection_to_escape, escapes)), "")
 
 
 def _objection_to_escape(part: str) -> str:

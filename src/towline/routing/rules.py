@@ -26,13 +26,13 @@ from towline.routing import re2
 DEFAULT_HEADER = "x-tow"
 
 _HINT = "Rules look like header:x-user=ada, path^=/api/ or cookie:beta: see tow mesh --help."
-# RFC 9110 section 5.6.2. A name that has an operator in it cannot be given.
+# A name that has an operator in it cannot be given.
 _RULE = re.compile(
-    r"(?P<place>[a-z]+)(?::(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z\[\]-]+?))?"
-    r"(?:(?P<operator>[\^*~]?=)(?P<value>.*))?",
-    re.DOTALL,
+    r"(?P<place>[a-z]+)(?::(?P<name>[^=\s]+?))?(?:(?P<operator>[\^*~]?=)(?P<value>.*))?", re.DOTALL
 )
-_SEPARATOR = re.compile(r"((?:\\,|[^,])*)(?:,|\Z)", re.DOTALL)
+# What headers and cookies are called: RFC 9110 section 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SEPARATOR = re.compile(r"(?<!\\),")
 
 
 class Place(enum.StrEnum):
@@ -105,18 +105,26 @@ class Rule:
         return self.value
 
     def _objection(self) -> str:
+        """Why no request could satisfy it, or all do."""
+        return self._objection_to_name() or self._objection_to_value()
+
+    def _objection_to_name(self) -> str:
+        if self.place in {Place.HEADER, Place.COOKIE} and not _TOKEN.fullmatch(self.name):
+            return f"no {self.place} is called '{self.name}'"
+        if self.place is Place.HEADER and self.name == "host":
+            return "write host=VALUE"
+        if self.operator is Operator.PRESENT and not self.place.is_named:
+            return f"every request has a {self.place}"
+        return ""
+
+    def _objection_to_value(self) -> str:
         if any(ord(each) < 32 or ord(each) == 127 for each in self.value):
             return "no request has control characters there"
-        if self.operator is Operator.PRESENT:
-            return "" if self.place.is_named else f"every request has a {self.place}"
         if self.operator is Operator.REGEX:
-            try:
-                re2.check(self.value)
-            except ValueError as error:
-                return str(error)
-        if self.operator is not Operator.EXACT and not self.value:
+            return re2.objection(self.value)
+        if self.operator not in {Operator.EXACT, Operator.PRESENT} and not self.value:
             return "there is nothing to compare with"
-        if self.place is Place.PATH and "?" in self.value and self.operator is not Operator.REGEX:
+        if self.place is Place.PATH and "?" in self.value:
             return "the path ends at the question mark: use query:NAME=VALUE"
         return ""
 
@@ -130,8 +138,12 @@ class Match:
     @classmethod
     def parse(cls, text: str) -> Match:
         """Read what `--match` says. Raises UsageError."""
-        parts = [part.replace(r"\,", ",") for part in _split(text)]
-        return cls(tuple(dict.fromkeys(Rule.parse(part.strip()) for part in parts)))
+        parts = [part.replace(r"\,", ",") for part in _SEPARATOR.split(text)]
+        rules = tuple(dict.fromkeys(Rule.parse(part.strip()) for part in parts))
+        patterns = [each for each in rules if each.operator is Operator.REGEX]
+        if sum(each.place is Place.PATH for each in patterns) > 1:
+            raise UsageError(f"'{text}': only one regular expression can be for the path.", _HINT)
+        return cls(rules)
 
     def __str__(self) -> str:
         return ",".join(map(str, self.rules))
@@ -186,12 +198,6 @@ def _curl(match: Match, url: str) -> str:
             words += ["-H", f"{name}: {value}"]
     target = url.rstrip("/") + path + (f"?{'&'.join(query)}" if query else "")
     return shlex.join([*words, target])
-
-
-def _split(text: str) -> list[str]:
-    parts = [found[1] for found in _SEPARATOR.finditer(text)]
-    # At the end of the text there is one more empty match, unless the last part is empty itself.
-    return parts[:-1] if not text.endswith(",") or text.endswith(r"\,") else parts
 
 
 def _excludes(one: Rule, other: Rule) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from towline.errors import UsageError
 from towline.routing.protocols import Speaks, ToldBy
@@ -106,7 +106,7 @@ class Participant:
             tuple(Match.parse(_text(each)) for each in values["match"]),
             {Port.parse(port): _number(slot) for port, slot in values["slots"].items()},
             values.get("copy") is True,
-            int(values.get("priority", 0)),
+            _integer(values.get("priority", 0)),
             values.get("leaving") is True,
         )
 
@@ -204,13 +204,22 @@ class Table:
     def from_values(cls, values: object) -> Table:
         """Read what JSON gave; unknown properties are ignored. Raises ValueError."""
         try:
-            return cls(
-                tuple(RoutedPort.from_values(each) for each in values["ports"]),  # type: ignore[index]
-                tuple(Participant.from_values(each) for each in values["participants"]),  # type: ignore[index]
-                _number(values["revision"], least=0),  # type: ignore[index]
-            )
+            return cls._of(cast(Json, values))
         except (LookupError, TypeError, AttributeError, ValueError, UsageError) as error:
             raise ValueError(f"no table of a mesh: {error}") from None
+
+    @classmethod
+    def _of(cls, values: Json) -> Table:
+        ports = tuple(RoutedPort.from_values(each) for each in values["ports"])
+        participants = tuple(Participant.from_values(each) for each in values["participants"])
+        routed = {Port(each.port) for each in ports}
+        slots = [slot for each in participants for slot in each.slots.values()]
+        if any(not each.slots.keys() <= routed for each in participants):
+            raise ValueError("a participant has a port that is not routed")
+        ids = {each.id for each in participants}
+        if len(ids) < len(participants) or len({*slots}) < len(slots) or len(routed) < len(ports):
+            raise ValueError("something is there twice")
+        return cls(ports, participants, _integer(values["revision"]))
 
     def _changed(self, participants: Iterable[Participant]) -> Table:
         return Table(self.ports, tuple(participants), self.revision + 1)
@@ -238,7 +247,14 @@ def _text(value: object) -> str:
     return value
 
 
-def _number(value: object, least: int = 1) -> int:
-    if type(value) is not int or value < least:
-        raise ValueError(f"{value!r} is no such number")
+def _number(value: object) -> int:
+    """That of a port."""
+    if not 0 < _integer(value) < 65536:
+        raise ValueError(f"{value!r} is no port")
+    return _integer(value)
+
+
+def _integer(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no number")
     return value
