@@ -11,7 +11,8 @@ from pathlib import Path
 
 from towline.agent.intercept import Intercepted, Redirecting
 from towline.agent.kubelet import Kubelet, gateways, parse_probed
-from towline.agent.server import DRAINING, Draining, serve
+from towline.agent.routing import parse as parse_routed
+from towline.agent.server import DRAINING, Draining, Routed, serve
 from towline.agent.undoing import Changed
 
 
@@ -26,7 +27,15 @@ def main() -> int:
         redirecting = Redirecting(f"towline-{it.port}", kubelet)
     try:
         return asyncio.run(
-            serve(it.port, it.grace_seconds, it.intercept, it.undo, draining, redirecting)
+            serve(
+                it.port,
+                it.grace_seconds,
+                it.intercept,
+                it.undo,
+                draining,
+                redirecting,
+                Routed(*it.router) if it.router else None,
+            )
         )
     except OSError as error:
         return _complain(error)
@@ -67,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=DRAINING.longest_seconds,
         help="after how long it ends although there are connections",
+    )
+    parser.add_argument(
+        "--router",
+        type=parse_routed,
+        metavar="JSON",
+        help='a router in another container: {"folder": shared with it, "files": {"name": "…"}}',
     )
     _add_redirect(parser)
     return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Callable
 
 from towline.relay.peer import LinkLost, Peer
@@ -19,12 +20,22 @@ class Claims:
     def __init__(self, port: Port) -> None:
         self._port = port
         self._claims: dict[Stream, tuple[Peer, bool]] = {}
+        self._last = asyncio.get_running_loop().time()
+
+    @property
+    def idle_seconds(self) -> float:
+        """For how long nobody has claimed it, since the last one or since there is this."""
+        return 0.0 if self._claims else asyncio.get_running_loop().time() - self._last
 
     def add(self, peer: Peer, stream: Stream, *, copy: bool) -> None:
         """Let a peer have what comes, or copies, from now on for as long as its stream lasts."""
         self._claims[stream] = (peer, copy)
-        stream.handler = _Claim(lambda: self._claims.pop(stream, None))
+        stream.handler = _Claim(lambda: self._forget(stream))
         stream.accept()
+
+    def _forget(self, stream: Stream) -> None:
+        self._claims.pop(stream, None)
+        self._last = asyncio.get_running_loop().time()
 
     def end(self) -> None:
         """Let nobody have it any more."""

@@ -10,6 +10,7 @@ from towline.agent.addresses import Addresses
 from towline.agent.context import WAITING_BYTES, Context, Run
 from towline.agent.kubelet import Kubelet
 from towline.agent.redirect import Redirect, Redirection
+from towline.agent.slots import Slots
 from towline.agent.tcp import TcpPort
 from towline.agent.udp import UdpPort
 from towline.agent.underway import Underway
@@ -62,6 +63,7 @@ class Interception:
     """The ports that this agent listens on, all from :meth:`start` to :meth:`close`.
 
     With `redirecting` others listen on them in this pod: what comes from outside is redirected.
+    `slots` are further ports, which come and go.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Interception:
             each.port: _KINDS[each.port.protocol](each.port, each.original, self._context)
             for each in ports
         }
+        self.slots = Slots(self._context)
         self._originals = {each.original.host for each in ports if each.original}
         self._released = False
 
@@ -99,6 +102,7 @@ class Interception:
         """Listen no more."""
         if self._redirect is not None:
             self._redirect.close()
+        self.slots.close()
         for port in self._ports.values():
             port.close()
 
@@ -107,6 +111,7 @@ class Interception:
         self._released = True
         if self._redirect is not None:
             self._redirect.stop()
+        self.slots.release()
         for port in self._ports.values():
             port.claims.end()
 
@@ -117,8 +122,9 @@ class Interception:
             return
         try:
             claim = Claim.decode(target)
-            port = self._ports[claim.port]
+            known = self._ports.get(claim.port)
+            claims = known.claims if known else self.slots.claims(claim.port)
         except (ValueError, KeyError):
             stream.reset(Reason.UNSUPPORTED)
             return
-        port.claims.add(peer, stream, copy=claim.copy)
+        claims.add(peer, stream, copy=claim.copy)

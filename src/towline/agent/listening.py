@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
 from towline.relay import udp
@@ -19,12 +20,20 @@ _IP_PKTINFO = 8
 _PACKET_INFO_BYTES = socket.CMSG_SPACE(20)
 
 
-def bound(port: int, kind: socket.SocketKind) -> socket.socket:
+_EVERYWHERE = ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0"))  # noqa: S104
+LOOPBACK = ((socket.AF_INET, "127.0.0.1"),)
+
+
+def bound(
+    port: int,
+    kind: socket.SocketKind,
+    where: Sequence[tuple[socket.AddressFamily, str]] = _EVERYWHERE,
+) -> socket.socket:
     """A socket on a port of all addresses, of both families where the pod has both.
 
     One for connections listens. Raises OSError when the port cannot be had.
     """
-    for family, host in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):  # noqa: S104
+    for family, host in where:
         try:
             made = socket.socket(family, kind)
         except OSError:

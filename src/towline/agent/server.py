@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import resource
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from towline import __version__
@@ -15,6 +16,8 @@ from towline.agent.apiserver import ApiServer
 from towline.agent.dial import Dial
 from towline.agent.intercept import Intercepted, Interception, Redirecting
 from towline.agent.resolve import resolve
+from towline.agent.router import Router
+from towline.agent.routing import Routing
 from towline.agent.telling import AWAY, BACK, GONE, tell
 from towline.agent.undoing import Changed, undo_until_done
 from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
@@ -50,6 +53,13 @@ class Draining(NamedTuple):
 DRAINING = Draining()
 
 
+class Routed(NamedTuple):
+    """That a router stands before some of the ports: its folder, and its first files by name."""
+
+    folder: Path
+    files: Mapping[str, str]
+
+
 async def serve(
     port: int,
     grace_seconds: float,
@@ -57,12 +67,13 @@ async def serve(
     changed: Changed | None = None,
     draining: Draining = DRAINING,
     redirecting: Redirecting | None = None,
+    routed: Routed | None = None,
 ) -> int:
     """Serve one session on 127.0.0.1:`port` until it is over, and intercept ports meanwhile.
 
     When the session has been gone for `grace_seconds`, `changed` is undone before the agent ends.
-    With `redirecting`, the ports are others' and redirected. Raises OSError when the ports, or
-    their redirect, cannot be had.
+    With `redirecting`, the ports are others' and redirected; `routed` says that there is a router.
+    Raises OSError when the ports, or their redirect, cannot be had.
 
     Returns the exit code: 0 when the session is over, else, the pod being ended although it is
     not, one that makes a Job on which others rely replace it.
@@ -72,7 +83,7 @@ async def serve(
     """
     _raise_descriptor_limit()
     loop = asyncio.get_running_loop()
-    agent = Agent(grace_seconds, intercepted, changed, redirecting)
+    agent = Agent(grace_seconds, intercepted, changed, redirecting, routed)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.terminate, 128 + number)
     server = await loop.create_server(
@@ -80,7 +91,7 @@ async def serve(
     )
     try:
         # A session that is answered may rely on what comes to the ports coming here.
-        await agent.interception.start()
+        await agent.start()
         await server.start_serving()
         code = await agent.over()
         server.close()
@@ -107,12 +118,15 @@ class Agent:
         intercepted: Sequence[Intercepted] = (),
         changed: Changed | None = None,
         redirecting: Redirecting | None = None,
+        routed: Routed | None = None,
     ) -> None:
         self.interception = Interception(intercepted, self._run, redirecting)
+        self._routed = routed
+        self._routing: Routing | None = None
         self._changed = changed
         self._undoing: asyncio.Task[None] | None = None
         self._away = False
-        self._keepalive = _INTERCEPTING if intercepted else _Keepalive()
+        self._keepalive = _INTERCEPTING if intercepted or routed else _Keepalive()
         self._grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[int] = self._loop.create_future()
@@ -120,6 +134,15 @@ class Agent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._expired = asyncio.Event()
         self._alone = self._loop.call_later(grace_seconds, self._left)
+
+    async def start(self) -> None:
+        """Listen on the ports. Raises OSError when one, or their redirect, cannot be had."""
+        await self.interception.start()
+        if self._routed is not None:
+            slots = self.interception.slots
+            slots.wanted = True
+            self._routing = Routing(Router(self._routed.folder), slots)
+            await self._routing.start(self._routed.files)
 
     def accept(self) -> Peer:
         """The protocol for a new transport of the session."""
@@ -159,14 +182,22 @@ class Agent:
 
         Others take a moment to hear that this pod's ports are no service's any more.
         """
-        if not self.interception.passes:
+        if not self.interception.passes and self._routing is None:
             return
         self.interception.release()
         self._loop.call_later(draining.longest_seconds, self._expired.set)
-        quiet = self._run(self.interception.underway.quiet(draining.quiet_seconds))
+        quiet = self._run(self._quiet(draining.quiet_seconds))
         expired = asyncio.ensure_future(self._expired.wait())
         await asyncio.wait({quiet, expired}, return_when=asyncio.FIRST_COMPLETED)
         expired.cancel()
+        if self._routing is not None:
+            await self._routing.router.quit()
+
+    async def _quiet(self, seconds: float) -> None:
+        """Wait until nobody comes any more, to the router or to the ports."""
+        if self._routing is not None:
+            await self._routing.router.drain(seconds)
+        await self.interception.underway.quiet(seconds)
 
     async def close(self) -> None:
         """Drop the transports and end what still runs for them."""
@@ -221,6 +252,8 @@ class Agent:
             self._run(resolve(stream, Message(stream)))
         elif kind == Kind.CLAIM:
             self.interception.claim(peer, stream, target)
+        elif kind == Kind.ROUTE and self._routing is not None:
+            self._run(self._routing.serve(stream, Message(stream)))
         else:
             stream.reset(Reason.UNSUPPORTED)
 

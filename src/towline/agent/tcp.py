@@ -11,7 +11,7 @@ from towline.agent.claims import ACCEPT_SECONDS, Claims
 from towline.agent.context import Context
 from towline.agent.copying import CopiedPassing, Copy
 from towline.agent.kubelet import HEAD_SECONDS, is_request
-from towline.agent.listening import bound, plain
+from towline.agent.listening import LOOPBACK, bound, plain
 from towline.agent.passing import Passing
 from towline.agent.underway import Underway
 from towline.relay import sockets
@@ -33,23 +33,28 @@ class TcpPort:
     claims that; without an original they are reset. An original without a host is at the address
     that the client has asked for.
 
-    Requests of the kubelet go to the original, whoever claims.
+    Requests of the kubelet go to the original, whoever claims. With `inside`, it is a port of this
+    pod's loopback alone.
     """
 
-    def __init__(self, port: Port, original: Target | None, context: Context) -> None:
+    def __init__(
+        self, port: Port, original: Target | None, context: Context, *, inside: bool = False
+    ) -> None:
         self.claims = Claims(port)
         self.original = original
         self.number = port.number
         self.context = context
+        self._inside = inside
         self._server: asyncio.AbstractServer | None = None
 
     async def start(self) -> int:
         """Listen, and give the port for that. Raises OSError when it cannot be had."""
-        listening = bound(0 if self.context.kubelet else self.number, socket.SOCK_STREAM)
+        number = 0 if self.context.kubelet else self.number
+        where = {"where": LOOPBACK} if self._inside else {}
+        listening = bound(number, socket.SOCK_STREAM, **where)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Arrival(self), sock=listening)
-        number: int = listening.getsockname()[1]
-        return number
+        return int(listening.getsockname()[1])
 
     def close(self) -> None:
         """Listen no more."""

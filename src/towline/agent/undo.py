@@ -38,7 +38,8 @@ Json = Mapping[str, Any]
 class Record:
     """Whose interception it is, and the `selector` or the `replicas` that were there before it.
 
-    `since` is a time as ISO 8601 has it, `owner` is user@host.
+    `since` is a time as ISO 8601 has it, `owner` is user@host. `mesh` is there if several share it:
+    who, and by which rules.
     """
 
     job: str
@@ -46,6 +47,7 @@ class Record:
     since: str
     selector: dict[str, str] | None = None
     replicas: int | None = None
+    mesh: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """The value of the annotation."""
@@ -77,7 +79,10 @@ class Record:
             raise ValueError("a selector has labels")
         if replicas is not None and not (type(replicas) is int and replicas >= 0):
             raise ValueError("replicas are a number")
-        return cls(cast(str, job), cast(str, owner), cast(str, since), selector, replicas)
+        mesh = values.get("mesh")
+        if not (mesh is None or isinstance(mesh, dict)):
+            raise ValueError("a mesh is an object")
+        return cls(cast(str, job), cast(str, owner), cast(str, since), selector, replicas, mesh)
 
 
 def of(value: Json) -> Record | None:

@@ -55,6 +55,7 @@ class Kind(enum.IntEnum):
     RESOLVE = 2  # one DNS message each way, then EOF; no target
     CLAIM = 3  # nothing: who opens it gets a port's connections while it lasts; a wire.target port
     INCOMING = 4  # what comes to such a port, or a copy of it; a wire.target.Incoming
+    ROUTE = 5  # one JSON object each way, then EOF: what the agent's router is to do; no target
 
 
 class Reason(enum.IntEnum):
