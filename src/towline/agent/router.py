@@ -22,7 +22,11 @@ LOOK_SECONDS = 0.01
 TAKE_SECONDS = 15.0
 DRAIN_LOOK_SECONDS = 0.2
 
-_CONNECTIONS = r"^listener\.(?!admin).*downstream_cx_(active|total)$"
+# What comes to it: not the connections to HTTP ports, as the kubelet makes one a second.
+_COMING = r"^http\..*\.downstream_rq_total$|^tcp\..*\.downstream_cx_total$"
+_OPEN = r"^(http|tcp)\..*\.downstream_(rq|cx)_active$"
+# Statistics of its admin interface begin so.
+_OUR_OWN = "http.admin."
 
 
 class File(NamedTuple):
@@ -93,16 +97,14 @@ class Router:
         """
         await self._ask("POST", "/drain_listeners?graceful&skip_exit")
         loop = asyncio.get_running_loop()
-        came, since = "", loop.time()
+        before, since = await self._stats(_COMING), loop.time()
         while True:
-            now = await self._stats(_CONNECTIONS)
-            open_ = any(v != "0" for name, v in now.items() if name.endswith("_active"))
-            total = str(sorted(now.items()))
-            if open_ or total != came:
-                came, since = total, loop.time()
-            elif loop.time() - since >= quiet_seconds:
-                return
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
+            now, open_ = await self._stats(_COMING), await self._stats(_OPEN)
+            if now != before:
+                before, since = now, loop.time()
+            if loop.time() - since >= quiet_seconds and not any(map(int, open_.values())):
+                return
 
     async def quit(self) -> None:
         """End it, in order."""
@@ -111,7 +113,9 @@ class Router:
     async def _stats(self, pattern: str) -> Mapping[str, str]:
         """Statistics by their names; none when it does not answer, as before it is started."""
         lines = (await self._ask("GET", f"/stats?filter={quote(pattern)}")).splitlines()
-        return dict(line.split(": ", 1) for line in lines if ": " in line)
+        return dict(
+            line.split(": ", 1) for line in lines if ": " in line and not line.startswith(_OUR_OWN)
+        )
 
     async def _ask(self, method: str, path: str) -> str:
         """What its admin interface says; "" when it does not answer."""

@@ -20,7 +20,7 @@ from towline.cli.options import (
 from towline.cli.output import narrator
 from towline.cluster.job import AgentSpec
 from towline.features.downlink import exchange
-from towline.features.downlink.takeover import Wanted, Way
+from towline.features.downlink.takeover import Sharing, Wanted, Way
 from towline.features.local.child import Child
 from towline.features.reference import Reference
 from towline.features.state import Narrator
@@ -64,10 +64,13 @@ class Command(command.Command):
         return [*super().collect_usage_pieces(ctx), "[-- PROGRAM [ARG]...]"]
 
 
-def run(chosen: dict[str, Any], ready_line: ReadyLine, *, copy: bool) -> int:
+def run(
+    chosen: dict[str, Any], ready_line: ReadyLine, *, copy: bool, sharing: Sharing | None = None
+) -> int:
     """One session, to its end, as the `options` were chosen; returns its exit code.
 
-    `ready_line` makes of its status what its user is told first.
+    `ready_line` makes of its status what its user is told first. With `sharing` it is one of some
+    requests.
     """
     # What a machine reads stays free of what the program says.
     said = sys.stderr.fileno() if chosen["output"] == "json" else None
@@ -84,8 +87,9 @@ def run(chosen: dict[str, Any], ready_line: ReadyLine, *, copy: bool) -> int:
             child=child,
             agent=AgentSpec(image=chosen["image"], grace_seconds=chosen["grace"]),
             timeout_seconds=chosen["timeout"],
+            sharing=sharing,
         )
-        way = exchange.way(chosen["mode"], access, wanted, tell)
+        way = exchange.way(chosen.get("mode"), access, wanted, tell)
         return runner.run(lambda session: _serve(way, tell, ready_line, session))
 
 

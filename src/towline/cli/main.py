@@ -22,6 +22,7 @@ COMMANDS = {
         "Answer the cluster's requests for a service or workload on this machine.",
     ),
     "mirror": ("mirror", "Send a copy of such requests to this machine, while the pods answer."),
+    "mesh": ("mesh", "Answer some of a service's requests here, told by rules; others share it."),
     "preview": ("preview", "Give a program of this machine a service of its own in the cluster."),
     "status": ("status", "Show the running sessions of this machine."),
     "disconnect": ("disconnect", "End a running session."),

@@ -158,7 +158,7 @@ class Agent:
             raise leading_error(failures) or failures from None
 
     async def _watch_pod(self, progress: Progress) -> None:
-        """Return when the pod runs."""
+        """Return when the pod runs, and if it has a router, that listens."""
         # The label without a prefix is older than Kubernetes 1.27, and still set.
         labels = f"job-name={self._spec.name}"
         watch = self._client.watch(PODS, namespace=self._namespace, labels=labels)
@@ -174,7 +174,10 @@ class Agent:
                 if state.error is not None:
                     raise state.error
                 if state.phase is Phase.RUNNING:
-                    return
+                    if not self._spec.router or podstate.is_ready(event.object):
+                        return
+                    self._say(progress, "the router to be ready")
+                    continue
                 self._say(progress, state.what)
 
     async def _keep_lease(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from towline.agent.undo import AGENT_LABEL, MANAGERS, Record, apply, disown, of, undo
@@ -25,7 +26,8 @@ from towline.kube.watch import EventType
 
 END_SECONDS = 15.0
 RETRY_SECONDS = 0.5
-_PASSING = (ConnectionFailed, ServerError, TooManyRequests, Conflict)
+#: What of the API may pass by itself.
+PASSING = (ConnectionFailed, ServerError, TooManyRequests, Conflict)
 
 
 def holder(thing: Object) -> Record | None:
@@ -79,6 +81,12 @@ async def put_back(client: Client, resource: Resource, thing: Object, record: Re
 
 def held_by(what: str, record: Record) -> SessionError:
     """The refusal of a second session, with what is known of the first."""
+    if record.mesh is not None:
+        return SessionError(
+            f"{what} is shared by a mesh, which {record.owner} has begun, at {record.since}.",
+            "Take part in it with 'tow mesh', take all of it with --force, or, if all of theirs "
+            f"are long gone, put it right with 'tow recover {what}'.",
+        )
     return SessionError(
         f"{what} is intercepted by {record.owner}, since {record.since}.",
         "Ask them to end it, take over with --force, or, if their session is long gone, put it "
@@ -136,6 +144,16 @@ class Interception:
                 raise
             return
 
+    async def begun(self) -> bool:
+        """Wait until a change that is under way is made, or is known not to be, for a while.
+
+        Gives whether it may yet be made.
+        """
+        if self._beginning is not None:
+            await asyncio.wait((self._beginning,), timeout=END_SECONDS)
+            return self._unsure or not self._beginning.done()
+        return False
+
     async def end(self) -> None:
         """Undo the change, or what others have left of it; safe to call twice.
 
@@ -154,7 +172,7 @@ class Interception:
                 undone = await asyncio.wait_for(self._undo(), max(0.0, deadline - loop.time()))
             except NotFound:
                 return
-            except (*_PASSING, TimeoutError) as error:
+            except (*PASSING, TimeoutError) as error:
                 if loop.time() + RETRY_SECONDS >= deadline:
                     raise self._not_undone(error) from error
                 await asyncio.sleep(0 if isinstance(error, Conflict) else RETRY_SECONDS)
@@ -166,8 +184,11 @@ class Interception:
                 self._unsure = False
                 return
 
-    async def disturbed(self) -> SessionError:
-        """Wait until somebody else changes what this session has changed or relies on."""
+    async def disturbed(self, on_seen: Callable[[Object], None] = lambda _: None) -> SessionError:
+        """Wait until somebody else changes what this session has changed or relies on.
+
+        `on_seen` gets the object each time that it changes, unless that is so.
+        """
         watch = self._client.watch(
             self._resource, namespace=self._namespace, fields=f"metadata.name={self._name}"
         )
@@ -183,6 +204,8 @@ class Interception:
                     disturbance := self._disturbance(event.object)
                 ):
                     return disturbance
+                if event.type is not EventType.SYNCED:
+                    on_seen(event.object)
         raise AssertionError("a watch has no end")
 
     def _disturbance(self, thing: Object) -> SessionError | None:

@@ -15,7 +15,8 @@ from typing import Any
 from towline.agent.intercept import Intercepted
 from towline.agent.undo import AGENT_LABEL
 from towline.agent.undoing import Changed
-from towline.cluster import bundle
+from towline.cluster import bundle, router
+from towline.cluster.router import RouterSpec
 from towline.kube.resources import Object, Resource
 from towline.wire.target import Port
 
@@ -38,6 +39,8 @@ LEASE_MARGIN_SECONDS = 15
 
 # How often a Job on which other things rely replaces its pod: whenever that is lost.
 RESTARTS = 1000
+# How long connections that go through a router may last after the end: others' are among them.
+ROUTER_DRAIN_SECONDS = 300
 _UNDO = "--undo="
 # An ordinary user may listen on ports below 1024, too.
 _ANY_PORT = {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
@@ -79,7 +82,8 @@ class AgentSpec:
     `companions` are made before the pod, and go with the Job. `changed` is what the agent is to
     undo when its client is gone; with `may_undo` it has the service account for that, a companion
     of the Job's name. `linger_seconds`, if not 0, is for how long after the last connection an
-    agent that ends goes on to pass on what comes.
+    agent that ends goes on to pass on what comes. With a `router` the pod has that as well.
+    `fixed_link_port` is known of an agent that somebody else has made.
     """
 
     image: str = DEFAULT_IMAGE
@@ -93,16 +97,21 @@ class AgentSpec:
     changed: Changed | None = None
     may_undo: bool = False
     linger_seconds: int = 0
+    router: RouterSpec | None = None
+    fixed_link_port: int = 0
 
     @property
     def relied_on(self) -> bool:
         """Whether other things in the cluster need this very Job to go on."""
-        return bool(self.intercepted or self.companions)
+        return bool(self.intercepted or self.companions or self.router)
 
     @property
     def link_port(self) -> int:
         """The port, on the pod's loopback, on which the agent waits for the session."""
+        if self.fixed_link_port:
+            return self.fixed_link_port
         taken = {each.port.number for each in self.intercepted}
+        taken |= {each.number for each in self.router.ports} if self.router else set()
         return next(port for port in itertools.count(AGENT_PORT) if port not in taken)
 
     @property
@@ -163,12 +172,19 @@ def container(spec: AgentSpec, name: str, link_port: int) -> dict[str, Any]:
             f"--grace-seconds={spec.grace_seconds}",
             *(f"--intercept={each}" for each in spec.intercepted),
             *([f"{_UNDO}{spec.changed.to_json()}"] if spec.changed else []),
-            *_lingering(spec.linger_seconds),
+            *_lingering(spec),
+            *([router.argument(spec.router)] if spec.router else []),
         ],
     }
 
 
 def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
+    containers = [_agent_container(spec)]
+    if spec.router:
+        containers = [
+            router.beside(containers[0]),
+            router.container(spec.router, containers[0]["securityContext"]),
+        ]
     return {
         "restartPolicy": "OnFailure" if spec.relied_on else "Never",
         "automountServiceAccountToken": spec.may_undo,
@@ -181,32 +197,40 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
             "runAsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
             # One of the sysctls that the Pod Security Standards call safe.
-            "sysctls": [_ANY_PORT] if spec.intercepted else [],
+            "sysctls": [_ANY_PORT] if spec.intercepted or spec.router else [],
         },
-        "containers": [
-            {
-                **container(spec, CONTAINER, spec.link_port),
-                "ports": [_container_port(each.port, spec) for each in spec.intercepted],
-                # Requests and limits are there for namespaces whose quota demands them.
-                "resources": {
-                    "requests": {"cpu": "10m", "memory": "32Mi"},
-                    "limits": {"memory": "512Mi"},
-                },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-            }
-        ],
+        "containers": containers,
+        **({"volumes": router.volumes(spec.router)} if spec.router else {}),
     }
 
 
-def _lingering(seconds: int) -> list[str]:
-    if not seconds:
-        return []
-    # Somebody who comes again and again does not keep it for ever.
-    return [f"--quiet-seconds={seconds}", f"--drain-seconds={2 * seconds}"]
+def _agent_container(spec: AgentSpec) -> dict[str, Any]:
+    return {
+        **container(spec, CONTAINER, spec.link_port),
+        "ports": [_container_port(each.port, spec) for each in spec.intercepted],
+        # Requests and limits are there for namespaces whose quota demands them.
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "32Mi"},
+            "limits": {"memory": "512Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _lingering(spec: AgentSpec) -> list[str]:
+    """How long an agent that ends passes on what still comes.
+
+    Somebody who comes again and again does not keep it for ever.
+    """
+    seconds = spec.linger_seconds
+    quiet = [f"--quiet-seconds={seconds}"] if seconds else []
+    if spec.router:
+        return [*quiet, f"--drain-seconds={ROUTER_DRAIN_SECONDS}"]
+    return [*quiet, f"--drain-seconds={2 * seconds}"] if seconds else []
 
 
 def _container_port(port: Port, spec: AgentSpec) -> dict[str, Any]:

@@ -95,6 +95,14 @@ class AgentKeeper:
         """Start the first agent; raises as :meth:`Agent.start` does."""
         await self._agent.start(self._progress, self._timeout_seconds)
 
+    async def join(self) -> None:
+        """Use the agent of a Job that somebody else has made, and never delete that.
+
+        Raises NotFound when there is no such Job, AgentError when it has no pod in time.
+        """
+        self._released = True
+        await self._agent.rejoin(self._progress, self._timeout_seconds)
+
     async def settle(self) -> None:
         """The link is up: lift the Job's deadline, however long the API takes to hear it."""
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,13 @@ _HOPELESS = {
 }
 # What comes before ImagePullBackOff, and again at each further try.
 _BEFORE_HOPELESS = "ErrImagePull"
+_CRASHING = "CrashLoopBackOff"
+# What the containers of our pods are called.
+_AGENT, _ROUTER = "agent", "router"
+_ROUTER_HINT = (
+    "Name an image with Envoy, as 'envoy' in its PATH, that the cluster's nodes can pull: "
+    "--router-image REGISTRY/envoy:TAG, or TOW_ROUTER_IMAGE in the environment."
+)
 _IMAGE_HINT = (
     "Name an image with Python 3.9 or newer that the cluster's nodes can pull: "
     "--image REGISTRY/python:3, or TOW_IMAGE in the environment."
@@ -44,13 +51,15 @@ class PodState:
 
 
 def of_pod(pod: Mapping[str, Any]) -> PodState:
-    """The state of the agent's pod, which has one container.
+    """The state of the agent's pod: the agent's, unless its router cannot start.
 
     Fields as in https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/.
     """
     status = pod.get("status", {})
     if pod["metadata"].get("deletionTimestamp") or status.get("phase") in ("Failed", "Succeeded"):
         return PodState(Phase.ENDED, error=_ended(status))
+    if (hindered := _of_router(status)) is not None:
+        return hindered
     started = _of_container(_container(status))
     if started is not None:
         return started
@@ -73,6 +82,11 @@ def of_ephemeral(pod: Mapping[str, Any], name: str) -> PodState:
     return PodState(Phase.WAITING, f"the node to add a container to the pod {pod_name}")
 
 
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Whether services lead there: all of its containers are ready."""
+    return _condition(pod.get("status", {}), "Ready").get("status") == "True"
+
+
 def is_over(container: Mapping[str, Any]) -> bool:
     """Whether a container, by its status, has ended, or cannot start: its session has given up."""
     state = container.get("state", {})
@@ -88,13 +102,16 @@ def addresses(pod: Mapping[str, Any]) -> list[str]:
 def is_cut_off(pod: Mapping[str, Any]) -> bool:
     """Whether the cluster has lost touch with the node of a pod whose container runs.
 
-    It then says so by the condition Ready; the container itself, which has no probe, is ready
-    whenever it runs. The pod is deleted only some minutes later.
+    It then says so by the condition Ready; the agent's container itself, which has no probe, is
+    ready whenever it runs. Of its router, which has one, the kubelet tells with a reason. The pod
+    is deleted only some minutes later.
     """
     status = pod.get("status", {})
     if status.get("phase") == "Unknown" or status.get("reason") == "NodeLost":
         return True
-    return _condition(status, "Ready").get("status") in ("False", "Unknown")
+    ready = _condition(status, "Ready")
+    not_ready = ready.get("status") == "False" and ready.get("reason") != "ContainersNotReady"
+    return not_ready or ready.get("status") == "Unknown"
 
 
 def of_event(event: Mapping[str, Any]) -> PodState:
@@ -138,6 +155,22 @@ def _of_container(container: Mapping[str, Any]) -> PodState | None:
     return None
 
 
+def _of_router(status: Mapping[str, Any]) -> PodState | None:
+    """What keeps a pod's router from starting; None if it has none, or nothing does."""
+    for container in status.get("containerStatuses") or ():
+        if container.get("name") == _ROUTER:
+            waiting = container.get("state", {}).get("waiting", {})
+            found = _waiting(container.get("image", ""), waiting)
+            if waiting.get("reason") == _CRASHING:
+                last = container.get("lastState", {}).get("terminated", {})
+                why = f"The router has ended, with exit code {last.get('exitCode')}"
+                return PodState(Phase.WAITING, why, AgentError(f"{why}.", _ROUTER_HINT))
+            if found.error is not None:
+                summary = found.error.summary.replace("agent's container", "router's container")
+                return replace(found, error=AgentError(summary, _ROUTER_HINT))
+    return None
+
+
 def _waiting(image: str, waiting: Mapping[str, Any]) -> PodState:
     reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
     if reason in _HOPELESS:
@@ -168,9 +201,9 @@ def _container_ended(container: Mapping[str, Any], pod: str) -> TowlineError:
 
 
 def _container(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The status of the pod's one container; empty while it has none."""
+    """The status of the agent's container; empty while it has none."""
     statuses: list[Mapping[str, Any]] = status.get("containerStatuses") or [{}]
-    return statuses[0]
+    return next((each for each in statuses if each.get("name") == _AGENT), statuses[0])
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

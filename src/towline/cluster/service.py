@@ -19,19 +19,28 @@ def addresses(service: Mapping[str, Any]) -> list[str]:
     return [each for each in service["spec"].get("clusterIPs", ()) if each != "None"]
 
 
-def twin(service: Mapping[str, Any], selector: Mapping[str, str], name: str) -> Object:
+def twin(
+    service: Mapping[str, Any], selector: Mapping[str, str], agent: str, *, headless: bool = False
+) -> Object:
     """A Service of another name that leads where one did, by its original selector.
 
     It has an address of its own, also if the service is headless, and none outside the cluster.
-    What the service says about local traffic is about its clients, not about the agent.
+    One that is to be `headless` itself, for whoever balances over the pods' addresses, is an
+    agent's second. What the service says about local traffic is about its clients, not about the
+    agent.
     """
+    name = headless_twin(agent) if headless else agent
     spec = service["spec"]
     kept = ("ipFamilies", "ipFamilyPolicy", "sessionAffinity", "sessionAffinityConfig")
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "labels": {MANAGED_BY: "towline", ROLE: "original"}},
+        "metadata": {
+            "name": name,
+            "labels": {MANAGED_BY: "towline", ROLE: "original", AGENT_LABEL: agent},
+        },
         "spec": {
+            **({"clusterIP": "None"} if headless else {}),
             **{key: spec[key] for key in kept if key in spec},
             "selector": dict(selector),
             "publishNotReadyAddresses": spec.get("publishNotReadyAddresses", False),
@@ -41,6 +50,11 @@ def twin(service: Mapping[str, Any], selector: Mapping[str, str], name: str) -> 
             ],
         },
     }
+
+
+def headless_twin(agent: str) -> str:
+    """The name of an agent's second twin."""
+    return f"{agent}-pods"
 
 
 def manifest(

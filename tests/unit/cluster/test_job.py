@@ -2,6 +2,8 @@ import json
 import re
 
 from towline.cluster.job import AgentSpec, manifest, new_name
+from towline.cluster.router import RouterSpec
+from towline.wire.target import Port
 
 
 def test_names_are_valid_and_differ() -> None:
@@ -44,3 +46,28 @@ def test_meshes_are_asked_to_leave_the_pod_alone() -> None:
         assert metadata[kind]["sidecar.istio.io/inject"] == "false"
         assert metadata[kind]["kuma.io/sidecar-injection"] == "disabled"
     assert metadata["annotations"]["linkerd.io/inject"] == "disabled"
+
+
+ROUTER = RouterSpec("r/envoy:1", ("envoy", "--a=$b"), {"f": "1$"}, (Port(80),), ("certs",))
+
+
+def test_router_waits_for_its_files_and_shares_their_folder() -> None:
+    agent, router = manifest(AgentSpec(router=ROUTER))["spec"]["template"]["spec"]["containers"]
+    assert agent["lifecycle"]["postStart"]["exec"]["command"][0] == "python3"
+    assert agent["volumeMounts"][0] == router["volumeMounts"][0]
+    assert router["securityContext"] == agent["securityContext"]
+    assert router["readinessProbe"]["tcpSocket"] == {"port": 80}
+
+
+def test_nothing_is_expanded_in_what_the_router_is_told() -> None:
+    agent, router = manifest(AgentSpec(router=ROUTER))["spec"]["template"]["spec"]["containers"]
+    assert router["command"] == ["envoy", "--a=$$b"]
+    assert json.dumps({"f": "1$$"}) in agent["args"][-1]
+
+
+def test_secrets_are_mounted_where_the_router_alone_sees_them() -> None:
+    pod = manifest(AgentSpec(router=ROUTER))["spec"]["template"]["spec"]
+    agent, router = pod["containers"]
+    assert {"name": "secret-certs", "secret": {"secretName": "certs"}} in pod["volumes"]
+    assert router["volumeMounts"][1]["mountPath"] == "/secrets/certs"
+    assert len(agent["volumeMounts"]) == 1

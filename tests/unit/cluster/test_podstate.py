@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from towline.cluster.podstate import Phase, is_cut_off, latest, of_event, of_pod
+from towline.cluster.podstate import Phase, is_cut_off, is_ready, latest, of_event, of_pod
 from towline.errors import AccessError, AgentError
 
 
@@ -107,3 +107,30 @@ def test_pod_whose_node_is_not_heard_of_is_cut_off(status: dict[str, Any]) -> No
 def test_pod_that_is_ready_or_says_nothing_of_it_is_not_cut_off() -> None:
     assert not is_cut_off(pod("Running", conditions=[{"type": "Ready", "status": "True"}]))
     assert not is_cut_off(pod("Running"))
+
+
+def two(agent: dict[str, Any], router: dict[str, Any]) -> dict[str, Any]:
+    statuses = [
+        {"name": "router", "image": "envoy:1", **router},
+        {"name": "agent", "image": "python:3", "state": agent},
+    ]
+    return pod("Running", containerStatuses=statuses)
+
+
+def test_of_two_containers_the_agents_counts() -> None:
+    assert of_pod(two({"running": {}}, {"state": {"waiting": {}}})).phase is Phase.RUNNING
+
+
+@pytest.mark.parametrize("reason", ["ImagePullBackOff", "RunContainerError", "CrashLoopBackOff"])
+def test_router_that_cannot_start_is_an_error_with_a_hint(reason: str) -> None:
+    state = of_pod(two({"running": {}}, {"state": {"waiting": {"reason": reason}}}))
+    assert isinstance(state.error, AgentError)
+    assert "--router-image" in state.error.hint
+
+
+def test_router_that_is_not_ready_is_not_taken_for_a_lost_node() -> None:
+    found = two({"running": {}}, {"state": {"running": {}}})
+    not_ready = {"type": "Ready", "status": "False", "reason": "ContainersNotReady"}
+    found["status"]["conditions"] = [not_ready]
+    assert not is_cut_off(found)
+    assert not is_ready(found)

@@ -7,6 +7,7 @@ from functools import partial
 from towline.errors import UsageError
 from towline.features.downlink import scale, selector
 from towline.features.downlink.injection import Injection
+from towline.features.downlink.mesh import Mesh
 from towline.features.downlink.standin import StandIn
 from towline.features.downlink.takeover import Wanted, Way
 from towline.features.state import Narrator
@@ -23,6 +24,8 @@ def way(mode: str | None, access: Access, wanted: Wanted, tell: Narrator) -> Way
 
     Raises UsageError when the mode does not fit the target.
     """
+    if wanted.sharing:
+        return Mesh(access, wanted, wanted.sharing, tell)
     of_service = wanted.target.resource == SERVICES
     mode = mode or ("selector" if of_service else "ephemeral")
     if mode == "selector" and of_service:

@@ -46,8 +46,8 @@ async def prepare(client: Client, namespace: str, wanted: Wanted) -> Takeover:
     if holder is not None and not wanted.force:
         raise interception.held_by(str(wanted.target), holder)
     selector = interception.selector(found)
-    _refuse_if_unfit(found, selector)
-    served = ports.of_service(found, await _pods(client, found, selector))
+    refuse_if_unfit(found, selector)
+    served = ports.of_service(found, await pods(client, found, selector))
     record = Record(agent.name, agent.owner, now(), selector=selector)
     may_undo = await restorer.may_be_made(client, namespace, SERVICES, name)
     return Takeover(
@@ -55,12 +55,12 @@ async def prepare(client: Client, namespace: str, wanted: Wanted) -> Takeover:
         served,
         _spec(agent, found, served, record, may_undo=may_undo),
         wanted.otherwise,
-        _notes(found, may_undo=may_undo),
+        notes(found, may_undo=may_undo),
         service.addresses(found),
     )
 
 
-async def _pods(client: Client, found: Object, selector: Mapping[str, str]) -> list[Object]:
+async def pods(client: Client, found: Object, selector: Mapping[str, str]) -> list[Object]:
     """The original pods, as far as it takes them to know the ports: there may be thousands."""
     if not ports.has_names(found):
         return []
@@ -109,11 +109,12 @@ def _spec(
         companions=((SERVICES, twin), *helpers),
         changed=Changed(SERVICES.path(namespace, name), record),
         may_undo=may_undo,
-        linger_seconds=REMEMBERED_SECONDS if found["spec"].get("clusterIP") == "None" else 0,
+        linger_seconds=linger_seconds(found),
     )
 
 
-def _refuse_if_unfit(found: Object, selector: Mapping[str, str]) -> None:
+def refuse_if_unfit(found: Object, selector: Mapping[str, str]) -> None:
+    """Raise UsageError or SessionError unless a service's selector could lead elsewhere."""
     name, spec = found["metadata"]["name"], found["spec"]
     if spec.get("type") == "ExternalName":
         raise UsageError(
@@ -137,27 +138,33 @@ def _refuse_if_unfit(found: Object, selector: Mapping[str, str]) -> None:
         )
 
 
-def _notes(found: Object, *, may_undo: bool) -> list[str]:
+def linger_seconds(found: Object) -> int:
+    """For how long clients of a service may go on to come to the agent after its end."""
+    return REMEMBERED_SECONDS if found["spec"].get("clusterIP") == "None" else 0
+
+
+def notes(found: Object, *, may_undo: bool) -> list[str]:
+    """What the user should know: what will be otherwise than usual."""
     name, spec = found["metadata"]["name"], found["spec"]
-    notes = []
+    said = []
     if not may_undo:
-        notes.append(
+        said.append(
             "You may not make Roles here: should this session vanish, the agent goes on passing "
             f"all to the original pods, but stays, until somebody runs 'tow recover svc/{name}'."
         )
     if spec.get("clusterIP") == "None":
-        notes.append(
+        said.append(
             f"{name} is headless: meanwhile it has one address, the agent's, and the names of its "
             "single pods are not resolved. With --mode ephemeral they are. Clients remember the "
             f"agent's address: it stays for {REMEMBERED_SECONDS} s after the end, for them."
         )
     if spec.get("externalTrafficPolicy") == "Local":
-        notes.append(
+        said.append(
             "externalTrafficPolicy is Local: from outside the service is reached through the "
             "agent's node only."
         )
     if spec.get("internalTrafficPolicy") == "Local":
-        notes.append(
+        said.append(
             "internalTrafficPolicy is Local: only clients on the agent's node reach the service."
         )
-    return notes
+    return said

@@ -17,6 +17,21 @@ from towline.features.local.programs import Programs
 from towline.features.reference import Reference
 from towline.features.state import Narrator
 from towline.kube.client import Client
+from towline.routing.rules import Match
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Which requests are wanted, of a service that others may have as well.
+
+    `match` are alternatives. Of rules that overlap, those of the higher `priority` win.
+    `tls_secret` names a Secret with the service's certificate, or is "".
+    """
+
+    match: tuple[Match, ...]
+    priority: int
+    tls_secret: str
+    router_image: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +40,7 @@ class Wanted:
 
     `copy` is for a mirror: the originals answer as ever. With `proxy_protocol`, programs are told
     who their clients are. `child` is what is to answer here, if that is for the session to run.
+    With `sharing` it is some requests only.
     """
 
     target: Reference
@@ -36,11 +52,12 @@ class Wanted:
     child: Child
     agent: AgentSpec
     timeout_seconds: float
+    sharing: Sharing | None = None
 
     @property
     def command(self) -> str:
         """The command that does it."""
-        return "mirror" if self.copy else "exchange"
+        return "mirror" if self.copy else "mesh" if self.sharing else "exchange"
 
     @property
     def otherwise(self) -> str:

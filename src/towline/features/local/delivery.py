@@ -61,15 +61,27 @@ class Delivery:
         """Wait until the agent gives us the ports. Raises AgentError when it does not."""
         await asyncio.shield(self._claimed)
 
+    def move(self, destinations: Mapping[Port, Target]) -> None:
+        """Have others from now on: :meth:`claim` them anew. What is under way stays."""
+        for stream in self._claims:
+            stream.reset(Reason.CANCELLED)
+        self._claims.clear()
+        self._destinations = destinations
+        self._claimed = asyncio.get_running_loop().create_future()
+
+    def end_claims(self) -> None:
+        """Take nothing new from now on."""
+        self._finishing = True
+        for stream in self._claims:
+            stream.reset(Reason.CANCELLED)
+
     async def finish(self) -> None:
         """Take nothing new, and let what is under way end by itself, for `FINISH_SECONDS`.
 
         What a client says by UDP is under way until it is answered. Nobody waits for what becomes
         of a copy.
         """
-        self._finishing = True
-        for stream in self._claims:
-            stream.reset(Reason.CANCELLED)
+        self.end_claims()
         if not self._copy:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._until_finished(), FINISH_SECONDS)
@@ -144,11 +156,12 @@ class Delivery:
         kind = _CopySplice if self._copy else _PrefacedSplice
         splice = kind(stream, preface, closed)
         self._under_way.add(stream)
-        delivering = self._group.create_task(self._deliver(splice, port), name="deliver")
+        work = self._deliver(splice, port, self._destinations[port])
+        delivering = self._group.create_task(work, name="deliver")
 
-    async def _deliver(self, splice: Splice, port: Port) -> None:
+    async def _deliver(self, splice: Splice, port: Port, destination: Target) -> None:
         try:
-            await expose.connect(lambda: splice, self._destinations[port])
+            await expose.connect(lambda: splice, destination)
         except OSError as error:
             splice.reset(reason_of(error))
             if isinstance(error, ConnectionRefusedError):

@@ -22,7 +22,7 @@ from towline.kube.resources import DAEMON_SETS, JOBS, SERVICES, Object
 # Until every node has heard of a change, an agent passes by what still comes to it.
 SETTLE_SECONDS = 2.0
 # The roles of agents that have an object of somebody else.
-INTERCEPTING = ("exchange", "mirror")
+INTERCEPTING = ("exchange", "mirror", "mesh")
 # Whoever loses the race so often in a row is not in a race.
 CONFLICTS = 10
 

@@ -232,6 +232,7 @@ def _companions(
     for resource in (SERVICES, *COMPANIONS):
         for thing in filter(is_ours, found.get(resource, ())):
             name = _agent_of_selector(thing) if resource == SERVICES else ""
+            name = name or (thing["metadata"].get("labels") or {}).get(AGENT_LABEL, "")
             name = name or thing["metadata"]["name"]
             if name.startswith(PREFIX):
                 yield resource, thing, name

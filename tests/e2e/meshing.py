@@ -1,0 +1,83 @@
+"""Meshes of the lab's services, and what clients in the cluster get meanwhile."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from lab import namespaces
+from lab.cluster import Lab
+from tests.e2e import objects
+from tests.e2e.laptop import Laptop
+from tests.e2e.tow import Session, connected, starting
+from tests.e2e.waiting import until
+
+# kube-proxy looks at its work once a second.
+SERVED_SECONDS = 20
+_ASK_SECONDS = 10.0
+
+
+def meshing(laptop: Laptop, *arguments: str) -> AbstractContextManager[Session]:
+    return starting(laptop, *arguments, command="mesh")
+
+
+def meshed(laptop: Laptop, *arguments: str) -> AbstractContextManager[Session]:
+    return connected(laptop, *arguments, command="mesh")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of the sample application: who it is, its headers, and what it says."""
+
+    name: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+def asked(lab: Lab, address: str, port: int = 80, path: str = "/", **headers: str) -> Answer:
+    """What a client in the cluster gets for a request; the name is "" without an answer.
+
+    Names of headers have `_` for `-`.
+    """
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    head = "\r\n".join([f"GET {path} HTTP/1.1", "Host: web", "Connection: close", *lines])
+    request = f"{head}\r\n\r\n".encode()
+
+    def inside() -> bytes:
+        with socket.create_connection((address, port), _ASK_SECONDS) as client:
+            client.sendall(request)
+            return b"".join(iter(lambda: client.recv(1 << 16), b""))
+
+    try:
+        answer = namespaces.call_inside(lab.layout.node_net, inside)
+    except OSError:
+        return Answer("", {}, {})
+    first, _, body = answer.partition(b"\r\n\r\n")
+    if not first.startswith(b"HTTP/1.1 200"):
+        return Answer("", {}, {})
+    fields = [line.partition(": ") for line in first.decode().split("\r\n")[1:]]
+    said = json.loads(body)
+    return Answer(said["name"], {name.lower(): value for name, _, value in fields}, said)
+
+
+def record_of(lab: Lab, service: str = "web", namespace: str = "default") -> dict[str, Any]:
+    """What the service says of its mesh."""
+    found = lab.kubectl_json("service", service, "-n", namespace)
+    record: dict[str, Any] = json.loads(found["metadata"]["annotations"]["towline/interception"])
+    return record
+
+
+def await_answers(
+    lab: Lab, wanted: str, service: str = "web", port: int = 80, **headers: str
+) -> Answer:
+    """Wait until such requests get their answers, over each family, from who is wanted."""
+    addresses = objects.addresses_of_service(lab, service)
+
+    def look() -> Answer | None:
+        found = [asked(lab, address, port, **headers) for address in addresses]
+        return found[0] if all(each.name == wanted for each in found) else None
+
+    return until(look, SERVED_SECONDS, f"answers of {wanted!r} to {headers}")
