@@ -73,7 +73,6 @@ TOOL = Tool(
         ),
     },
     commands={
-        "mesh": f"{NOT_YET} 'tow exchange' takes all requests, 'tow mirror' a copy of them.",
         "forward": f"{NOT_YET} 'tow connect' reaches services by their names.",
         "config": f"{NOT_YET} TOW_NAMESPACE, TOW_CONTEXT and others set what is told once.",
     },
