@@ -14,8 +14,8 @@ SET_UP = {
     "zsh -f -i": "autoload -Uz compinit; compinit -u -D; source <(tow completion zsh)",
 }
 # Each tab completes a word, and puts a space behind it.
-TYPED = "tow exch\twe\t--expose 8080:ht\t--context la\t-n tea\t--mode sca\t"
-MEANT = "tow exchange web --expose 8080:http --context lab -n team-a --mode scale"
+TYPED = "tow exch\twe\t--expose 8080:ht\t--context=la\t-n tea\t--mode sca\t"
+MEANT = "tow exchange web --expose 8080:http --context=lab -n team-a --mode scale"
 
 
 @pytest.mark.parametrize("shell", SET_UP)
@@ -32,7 +32,7 @@ def test_fish(laptop):
         "tow exch": "exchange",
         "tow exchange deploy/sam": "deploy/sample",
         "tow exchange web --expose 9090:80,8080:ht": "9090:80,8080:http",
-        "tow connect --context la": "lab",
+        "tow connect --context=la": "--context=lab",
         "tow connect --namespace tea": "team-a",
     }
     script = "tow completion fish | source; " + "; ".join(

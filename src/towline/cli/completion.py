@@ -111,12 +111,18 @@ def _class_of(shell: str) -> type[shell_completion.ShellComplete]:
         raise ValueError(f"{shell} is not among {SHELLS}")
 
     class Complete(found):  # type: ignore[misc, valid-type]
-        """A program that is to be run has arguments of its own: files, as far as is known."""
+        """As the shell's own, for whatever words."""
 
         def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+            # A program that is to be run has arguments of its own: files, as far as is known.
             if "--" in args:
                 return [CompletionItem(incomplete, type="file")]
-            found: list[CompletionItem[str]] = super().get_completions(args, incomplete)
-            return found
+            items: list[CompletionItem[str]] = super().get_completions(args, incomplete)
+            # The shells, but for bash, put the answer in place of the word, which is --OPTION=VALUE.
+            option, equals, _ = incomplete.partition("=")
+            if equals and option.startswith("-"):
+                for item in items:
+                    item.value = f"{option}={item.value}"
+            return items
 
     return Complete

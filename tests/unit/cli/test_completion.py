@@ -1,6 +1,7 @@
 """What a shell's script is answered; tests/e2e has the shells themselves."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -113,6 +114,12 @@ def test_program_behind_two_dashes_is_a_file() -> None:
 def test_powershell_is_told_each_in_three_lines() -> None:
     done = complete("powershell", "tow", "exch")
     assert done.stdout.splitlines() == ["plain", "exchange", cli.COMMANDS["exchange"][1]]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish", "powershell"])
+def test_option_stays_with_its_value_where_shells_see_one_word(shell: str) -> None:
+    done = complete(shell, "tow", "exchange", "web", "--mode=sca")
+    assert "--mode=scale" in re.split(r"[\n,]", done.stdout)
 
 
 @pytest.mark.parametrize(
