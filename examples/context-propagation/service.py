@@ -7,6 +7,7 @@ What is about the request as a whole goes on with it: the headers in FORWARDED. 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -45,4 +46,5 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("", PORT), Handler).serve_forever()
+    with contextlib.suppress(KeyboardInterrupt):
+        ThreadingHTTPServer(("", PORT), Handler).serve_forever()

@@ -118,7 +118,7 @@ def _class_of(shell: str) -> type[shell_completion.ShellComplete]:
             if "--" in args:
                 return [CompletionItem(incomplete, type="file")]
             items: list[CompletionItem[str]] = super().get_completions(args, incomplete)
-            # The shells, but for bash, put the answer in place of the word, which is --OPTION=VALUE.
+            # Shells other than bash put the answer in place of the word, which is --OPTION=VALUE.
             option, equals, _ = incomplete.partition("=")
             if equals and option.startswith("-"):
                 for item in items:

@@ -41,8 +41,8 @@ TOOL = Tool(
         ),
     },
     commands={
-        "intercept": "'tow exchange NAME --expose LOCAL:REMOTE' takes all requests of a service; "
-        "a part of them alone cannot be had yet.",
+        "intercept": "'tow exchange NAME --expose LOCAL:REMOTE' takes all requests of a service, "
+        "'tow mesh NAME --match header:KEY=VALUE' those that have a header, or more.",
         "replace": "'tow exchange deploy/NAME --mode scale' answers while the pods do not run.",
         "wiretap": "'tow mirror NAME --expose LOCAL:REMOTE' sends a copy of the requests.",
         "ingest": f"{NOT_YET} (A container's environment and files.)",
