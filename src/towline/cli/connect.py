@@ -38,6 +38,7 @@ def command(
     context: str | None,
     namespace: str | None,
     image: str,
+    image_pull_secret: tuple[str, ...],
     grace: int,
     timeout: float,
     detach: bool,
@@ -54,7 +55,7 @@ def command(
     with narrator(output) as tell:
         access = permitted_access(kubeconfig, context, namespace)
         _refuse_second(access)
-        agent = AgentSpec(image=image, grace_seconds=grace)
+        agent = AgentSpec(image=image, grace_seconds=grace, pull_secrets=image_pull_secret)
         if detach:
             return _start_in_background(access, agent, timeout, tell)
         connection = Connection(access, ConnectOptions(agent, timeout), tell)

@@ -85,7 +85,11 @@ def run(
             copy=copy,
             proxy_protocol=chosen.get("proxy_protocol", False),
             child=child,
-            agent=AgentSpec(image=chosen["image"], grace_seconds=chosen["grace"]),
+            agent=AgentSpec(
+                image=chosen["image"],
+                grace_seconds=chosen["grace"],
+                pull_secrets=chosen["image_pull_secret"],
+            ),
             timeout_seconds=chosen["timeout"],
             sharing=sharing,
         )

@@ -74,7 +74,6 @@ TOOL = Tool(
     },
     commands={
         "forward": f"{NOT_YET} 'tow connect' reaches services by their names.",
-        "config": f"{NOT_YET} TOW_NAMESPACE, TOW_CONTEXT and others set what is told once.",
     },
     moved=frozenset(
         {"-n", "--namespace", "-c", "--kubeconfig", "--context", "-i", "--image"},

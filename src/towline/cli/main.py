@@ -31,6 +31,7 @@ COMMANDS = {
     "recover": ("recover", "Put right what a broken session has left on a service or workload."),
     "clean": ("clean", "Remove what broken sessions have left; there should be nothing."),
     "check": ("check", "Tell beforehand what would not work here, and what to do about it."),
+    "config": ("config", "Show and change what options are when nobody gives them."),
     "completion": ("completion", "Print the script by which a shell completes tow's commands."),
     "man": ("manual", "Write the manual pages."),
 }
@@ -67,6 +68,13 @@ class LazyGroup(Group):
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's, and what the company says that ships this."""
+        from towline.cli import shipped  # noqa: PLC0415
+
+        super().format_help(ctx, formatter)
+        shipped.write_help(formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """As click's, without importing the commands."""
@@ -116,9 +124,22 @@ class LazyGroup(Group):
         return {word for each in command.params for word in each.opts} if command else set()
 
 
+def _profiles(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    from towline.cli import offers  # noqa: PLC0415
+
+    return offers.profiles(ctx, option, incomplete)
+
+
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-v", "--verbose", count=True, help="Log to stderr what is done; -vv in detail.")
-@click.option("--profile", metavar="NAME", help="Your profile of settings for once; none for none.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=_profiles,
+    help="Your profile of settings for once; none for none.",
+)
 @click.version_option(__version__, prog_name="towline")
 def main(verbose: int, profile: str | None) -> None:
     """Two-way networking between this machine and a Kubernetes cluster, leaving no trace."""
@@ -144,9 +165,11 @@ def run(argv: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 (the last line before the user)
+        from towline.cli import shipped  # noqa: PLC0415
         from towline.cli.output import show_error, told  # noqa: PLC0415
 
         known = told(error)
         show_error(known)
+        shipped.show_support(known)
         sys.exit(known.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -14,7 +14,9 @@ import click
 
 from towline import __version__
 from towline.cli.command import Command, examples
+from towline.cli.schema import UNSETTABLE, options_of
 from towline.errors import UsageError
+from towline.settings.environment import variable
 
 EPILOG = """\b
 Examples:
@@ -85,10 +87,14 @@ def _options(ctx: click.Context) -> list[tuple[str, str]]:
 
 
 def _environment(ctx: click.Context) -> list[str]:
+    if ctx.command.name in UNSETTABLE or ctx.parent is None:
+        return []
     known = [
-        (each.envvar, f"The same as {each.opts[-1]}.")
-        for each in ctx.command.params
-        if isinstance(each, click.Option) and isinstance(each.envvar, str) and not each.hidden
+        (
+            f"{variable(ctx.command.name or '', name)}, {variable('', name)}",
+            f"The same as --{name}, for this command and for all.",
+        )
+        for name in options_of(ctx.command)
     ]
     return [".SH ENVIRONMENT", *_definitions(known)] if known else []
 

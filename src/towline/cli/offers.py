@@ -80,6 +80,29 @@ def sessions(_: click.Context, __: click.Parameter, incomplete: str) -> Offer:
     ]
 
 
+def keys(_: click.Context, __: click.Parameter, incomplete: str) -> Offer:
+    """What can be set: options of all commands, or behind a command's name and a dot its own."""
+    from towline.cli.schema import schema  # noqa: PLC0415
+    from towline.settings.own import OWN  # noqa: PLC0415
+
+    found = schema()
+    command, dot, _name = incomplete.rpartition(".")
+    if dot:
+        return _beginning(
+            incomplete, (f"{command}.{name}" for name in found.commands.get(command, ()))
+        )
+    return _beginning(incomplete, sorted({*found.options(), *OWN})) + [
+        CompletionItem(f"{name}.") for name in found.commands if name.startswith(incomplete)
+    ]
+
+
+def profiles(_: click.Context, __: click.Parameter, incomplete: str) -> Offer:
+    """The user's profiles of settings."""
+    from towline.settings import places  # noqa: PLC0415
+
+    return _beginning(incomplete, places.find().profile_names())
+
+
 def _beginning(incomplete: str, names: Iterable[str]) -> Offer:
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 

@@ -58,6 +58,12 @@ def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Image of the agent: any with Python 3.9 or newer.",
         ),
         click.option(
+            "--image-pull-secret",
+            multiple=True,
+            metavar="NAME",
+            help="Secret of the namespace with which nodes pull the image; may be repeated.",
+        ),
+        click.option(
             "--grace",
             type=click.IntRange(min=1),
             default=DEFAULT_GRACE_SECONDS,

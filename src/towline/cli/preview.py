@@ -47,6 +47,7 @@ def command(
     external: bool,
     proxy_protocol: bool,
     image: str,
+    image_pull_secret: tuple[str, ...],
     grace: int,
     timeout: float,
     output: str,
@@ -63,7 +64,7 @@ def command(
             expose.parse(exposed),
             external,
             proxy_protocol,
-            AgentSpec(image=image, grace_seconds=grace),
+            AgentSpec(image=image, grace_seconds=grace, pull_secrets=image_pull_secret),
             timeout,
         )
         preview = Preview(access, options, tell)

@@ -74,7 +74,10 @@ def now() -> str:
 class AgentSpec:
     """What a Job and the agent in it are to be.
 
-    `grace_seconds` is how long the agent waits for a client that is gone. `intercepted` are the
+    `grace_seconds` is how long the agent waits for a client that is gone. `pull_secrets` are the
+    names of Secrets with which nodes pull the image
+    (https://kubernetes.io/docs/concepts/containers/images/#specifying-imagepullsecrets-on-a-pod).
+    `intercepted` are the
     ports that the agent listens on for the session, with names in `port_names` if they need
     any; then other things in the cluster rely on its Job, which therefore replaces a lost pod by
     itself.
@@ -99,6 +102,7 @@ class AgentSpec:
     linger_seconds: int = 0
     router: RouterSpec | None = None
     fixed_link_port: int = 0
+    pull_secrets: tuple[str, ...] = ()
 
     @property
     def relied_on(self) -> bool:
@@ -191,6 +195,7 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
         **({"serviceAccountName": spec.name} if spec.may_undo else {}),
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 5,
+        "imagePullSecrets": [{"name": name} for name in spec.pull_secrets],
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,

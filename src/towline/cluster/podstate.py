@@ -29,7 +29,7 @@ _ROUTER_HINT = (
 )
 _IMAGE_HINT = (
     "Name an image with Python 3.9 or newer that the cluster's nodes can pull: "
-    "--image REGISTRY/python:3, or TOW_IMAGE in the environment."
+    "--image REGISTRY/python:3, with --image-pull-secret if they have to sign in there."
 )
 
 

@@ -55,7 +55,7 @@ class _Checking:
     def _entry(self, command: str, name: str, member: Leaf | Section) -> None:
         options = self._options(command, name)
         if not options:
-            what, hint = _unknown(self._schema, command, name)
+            what, hint = unknown(self._schema, command, name)
             self._complain(member.line, what, hint)
         elif isinstance(member, Section):
             self._complain(member.line, f"'{name}' needs a value here, not further names.")
@@ -121,9 +121,12 @@ def _refusal(options: Iterable[Option], texts: tuple[str, ...]) -> str:
     return next(filter(None, reasons), "")
 
 
-def _unknown(schema: Schema, command: str, name: str) -> tuple[str, str]:
+def unknown(schema: Schema, command: str, name: str) -> tuple[str, str]:
     """What to say of a name that is none, and which may have been meant."""
-    if not command:
+    if command and command not in schema.commands:
+        what = f"'{command}' is no command whose options can be set."
+        near = nearest(command, set(schema.commands))
+    elif not command:
         near = nearest(name, schema.names() | set(OWN))
         what = f"There is no option or command '{name}'."
     else:

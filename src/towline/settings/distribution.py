@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 
 from towline.settings.document import Leaf, Section, parse, read_text
+from towline.settings.places import GROUP
 from towline.settings.problem import Problem, SettingsError
 
-GROUP = "towline.distribution"
 _RULES = {"allowed", "refused"}
 
 

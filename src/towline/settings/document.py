@@ -43,7 +43,7 @@ def read_text(path: Path) -> str:
     """A file's text, "" if it is not there. Raises SettingsError."""
     try:
         return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"

@@ -54,7 +54,7 @@ def _keys(schema: Schema) -> Iterator[tuple[Key, list[Option]]]:
     """Each key that may be set, and the options that it is for."""
     for name, option in OWN.items():
         yield ("", name), [option]
-    for name in {name for options in schema.commands.values() for name in options}:
+    for name in schema.options():
         yield ("", name), list(schema.having(name).values())
     for command, options in schema.commands.items():
         for name, option in options.items():

@@ -14,6 +14,17 @@ from towline.settings.schema import Option
 Key = tuple[str, str]
 
 
+def text_of(key: Key) -> str:
+    """A key as it is written outside of files: `exchange.mode`, or `mode` for all."""
+    return ".".join(filter(None, key))
+
+
+def key_of(text: str) -> Key:
+    """The key that is written so."""
+    command, _, name = text.rpartition(".")
+    return command, name
+
+
 class Layer(Enum):
     """Each one counts more than those before it; flags, which count most, are not settings."""
 
@@ -49,11 +60,13 @@ class Written:
 class Value:
     """What an option is unless a flag says otherwise; None for nothing.
 
-    `is_built_in` says whether it is what it is built with; that may be by order of a layer.
+    `is_built_in` says whether it is what it is built with; that may be by order of a layer. `key`
+    is under what that layer says so.
     """
 
     value: Any
     origin: Origin
+    key: Key | None = None
     is_built_in: bool = False
 
 
@@ -77,10 +90,10 @@ def resolve(layers: Sequence[Contents], command: str, option: Option) -> Value:
             if written is None:
                 continue
             if written.texts is None:
-                return Value(option.default, written.origin, is_built_in=True)
+                return Value(option.default, written.origin, key, is_built_in=True)
             value = usable(option, written.texts)
             if value is not None:
-                return Value(value, written.origin)
+                return Value(value, written.origin, key)
     return Value(option.default, Origin(Layer.BUILT_IN), is_built_in=True)
 
 

@@ -15,7 +15,7 @@ from towline.settings.layers import Contents, Layer, Value, resolve
 from towline.settings.own import NO_PROFILE, OWN, from_registry
 from towline.settings.places import Places
 from towline.settings.problem import Problem, SettingsError
-from towline.settings.schema import Schema, nearest
+from towline.settings.schema import Option, Schema, nearest
 
 _IMAGE = "image"
 
@@ -34,29 +34,27 @@ class Settings:
 
     def of(self, schema: Schema, command: str) -> dict[str, Value]:
         """The values of all options of a command, by their names."""
-        values = {}
-        for name, option in schema.commands[command].items():
-            value = resolve(self.layers, command, option)
-            is_image = name == _IMAGE or name.endswith(f"-{_IMAGE}")
-            if is_image and value.is_built_in and value.value:
-                value = self._mirrored(value)
-            values[name] = value
-        return values
+        return {
+            name: self.value(command, option) for name, option in schema.commands[command].items()
+        }
 
-    def own(self, name: str) -> Value:
-        """One that is no option of a command."""
-        return resolve(self.layers, "", OWN[name])
+    def value(self, command: str, option: Option) -> Value:
+        """That of an option of a command, or with "" what is said of it for all commands."""
+        value = resolve(self.layers, command, option)
+        is_image = option.name == _IMAGE or option.name.endswith(f"-{_IMAGE}")
+        return self._mirrored(value, option) if is_image and value.is_built_in else value
 
     def raise_problems(self) -> None:
         """Raise SettingsError if anything is wrong."""
         if self.problems:
             raise SettingsError(self.problems[0], len(self.problems) - 1)
 
-    def _mirrored(self, image: Value) -> Value:
-        registry = self.own("registry")
-        if registry.value is None:
-            return image
-        return Value(from_registry(image.value, registry.value), registry.origin, is_built_in=True)
+    def _mirrored(self, value: Value, image: Option) -> Value:
+        registry = resolve(self.layers, "", OWN["registry"])
+        if registry.value is None or not value.value:
+            return value
+        mirrored = from_registry(value.value, registry.value)
+        return Value(mirrored, registry.origin, ("", image.name), is_built_in=True)
 
 
 def load(

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+#: The group of the entry points of packages that are a distribution.
+GROUP = "towline.distribution"
 MACHINE = Path("/etc/towline/config.yaml")
 TEAM_NAME = ".towline.yaml"
 

@@ -57,9 +57,13 @@ class Schema:
             command: options[name] for command, options in self.commands.items() if name in options
         }
 
+    def options(self) -> set[str]:
+        """The names of all options, of whatever command."""
+        return {name for options in self.commands.values() for name in options}
+
     def names(self) -> set[str]:
         """All that may stand at the top of a file: options of any command, and commands."""
-        return {name for options in self.commands.values() for name in options} | set(self.commands)
+        return self.options() | set(self.commands)
 
 
 def nearest(name: str, valid: set[str]) -> str:

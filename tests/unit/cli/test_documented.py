@@ -23,8 +23,11 @@ def section(name: str) -> str:
 
 
 def options(command: click.Command | None) -> list[click.Option]:
+    """Those of the command, and of the commands that it has."""
     assert command is not None
-    return [each for each in command.params if isinstance(each, click.Option)]
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    own = [each for each in command.params if isinstance(each, click.Option)]
+    return own + [option for each in inner for option in options(each)]
 
 
 def table_of_options(name: str) -> set[str]:

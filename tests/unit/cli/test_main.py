@@ -43,7 +43,7 @@ def commands(ctx: click.Context) -> Iterator[click.Context]:
 
 @pytest.mark.parametrize(
     "ctx",
-    list(commands(click.Context(cli.main, info_name="tow"))),
+    list(commands(click.Context(cli.main, info_name="tow", **cli.main.context_settings))),
     ids=lambda ctx: ctx.command_path,
 )
 def test_help_begins_with_examples_of_the_command(ctx: click.Context) -> None:

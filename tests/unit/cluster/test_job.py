@@ -40,6 +40,14 @@ def test_manifest_is_json_and_carries_the_choices() -> None:
     assert "--grace-seconds=7" in container["args"]
 
 
+def test_image_is_pulled_with_the_secrets() -> None:
+    def secrets(spec: AgentSpec) -> object:
+        return manifest(spec)["spec"]["template"]["spec"]["imagePullSecrets"]
+
+    assert secrets(AgentSpec(pull_secrets=("a", "b"))) == [{"name": "a"}, {"name": "b"}]
+    assert secrets(AgentSpec()) == []
+
+
 def test_meshes_are_asked_to_leave_the_pod_alone() -> None:
     metadata = manifest(AgentSpec())["spec"]["template"]["metadata"]
     for kind in ("labels", "annotations"):

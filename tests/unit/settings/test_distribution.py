@@ -8,8 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from towline.settings.distribution import GROUP, find
+from towline.settings.distribution import find
 from towline.settings.document import Leaf
+from towline.settings.places import GROUP
 from towline.settings.problem import SettingsError
 
 
