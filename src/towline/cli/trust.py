@@ -18,6 +18,7 @@ _HARMLESS = frozenset(
         "expose",
         "grace",
         "image-pull-secret",
+        "match",
         "mode",
         "namespace",
         "older-than",
@@ -25,6 +26,8 @@ _HARMLESS = frozenset(
         "proxy-protocol",
         "strict",
         "timeout",
+        "tls-secret",
+        "version-mark",
         "watch",
     }
 )
@@ -33,6 +36,7 @@ _REASONS = {
     "force": "it would end other people's sessions",
     "image": "it is a program that would run in the cluster with your rights",
     "kubeconfig": "a kubeconfig can run programs, and lead your credentials to another server",
+    "priority": "it would take other people's requests",
     "registry": "what is pulled from there would run in the cluster with your rights",
     "router-image": "it is a program that would run in the cluster with your rights",
 }
