@@ -5,8 +5,10 @@ TOOLS := lab/with-tools
 # What `make test` runs instead of all: folders, files, or single tests.
 TESTS ?=
 ALONE := tests/e2e/test_benchmarks.py
+# Istio takes minutes to build: it is tested on request.
+ISTIO := tests/e2e/istio
 
-.PHONY: help demo test lint types docs unit man bench lab-up lab-down
+.PHONY: help demo test istio lint types docs unit man bench lab-up lab-down
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -18,12 +20,16 @@ demo: ## See the main job for real: on the lab's Kubernetes, or on yours with KU
 test: lint types docs lab-up ## All checks and all tests; TESTS=tests/e2e for some
 ifeq ($(TESTS),)
 	@# They mostly wait: two at a time, each worker with a lab of its own.
-	@$(TOOLS) --lab pytest -n 2 --dist loadfile --ignore $(ALONE) tests/e2e
+	@$(TOOLS) --lab pytest -n 2 --dist loadfile --ignore $(ALONE) --ignore $(ISTIO) tests/e2e
 	@# These measure, or look at what the whole machine has.
 	@$(TOOLS) --lab pytest tests/lab tests/netns tests/router tests/unit $(ALONE)
 else
 	@$(TOOLS) --lab pytest $(TESTS)
 endif
+
+istio: lab-up ## The tests in a mesh of Istio, which is built once, in minutes
+	@$(TOOLS) --lab lab istio
+	@$(TOOLS) --lab pytest $(ISTIO)
 
 lint: ## Style, import contracts, and that the agent's side runs on Python 3.9
 	@$(TOOLS) ruff check .

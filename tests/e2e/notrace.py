@@ -111,7 +111,7 @@ def remote(lab: Lab, api: cluster.Api, *, new_pods: bool = False) -> Snapshot:
 
     return {
         "object": namespaces.call_inside(lab.layout.node_net, objects),
-        "pod's network": podnets.view(lab.layout),
+        "pod's network": podnets.view(lab.layout, new_pods=new_pods),
     }
 
 

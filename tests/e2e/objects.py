@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,9 @@ def serving(lab: Lab, made: Object) -> Iterator[None]:
 
 
 @contextmanager
-def namespace(lab: Lab, name: str, *objects: Object) -> Iterator[str]:
+def namespace(
+    lab: Lab, name: str, *objects: Object, labels: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """A namespace with objects in it, complete with what Kubernetes itself puts there.
 
     Its quotas hold already.
@@ -77,7 +79,8 @@ def namespace(lab: Lab, name: str, *objects: Object) -> Iterator[str]:
         quotas = lab.kubectl_json("resourcequotas", "-n", name)["items"]
         return all("hard" in quota.get("status", {}) for quota in quotas)
 
-    head = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    metadata = {"name": name, "labels": dict(labels or {})}
+    head = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
     with applied(lab, head, *objects):
         until(is_complete, 30, f"the namespace {name} to be complete")
         yield name

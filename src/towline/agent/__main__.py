@@ -13,6 +13,7 @@ from towline.agent.intercept import Intercepted, Redirecting
 from towline.agent.kubelet import Kubelet, gateways, parse_probed
 from towline.agent.routing import parse as parse_routed
 from towline.agent.server import DRAINING, Draining, Routed, serve
+from towline.agent.sidecar import quit_sidecar
 from towline.agent.undoing import Changed
 
 
@@ -26,7 +27,7 @@ def main() -> int:
         kubelet = Kubelet(gateways().union(it.node), dict(it.probed))
         redirecting = Redirecting(f"towline-{it.port}", kubelet)
     try:
-        return asyncio.run(
+        code = asyncio.run(
             serve(
                 it.port,
                 it.grace_seconds,
@@ -39,6 +40,9 @@ def main() -> int:
         )
     except OSError as error:
         return _complain(error)
+    if it.quit_sidecar and code == 0:
+        quit_sidecar()
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
         type=parse_routed,
         metavar="JSON",
         help='a router in another container: {"folder": shared with it, "files": {"name": "…"}}',
+    )
+    parser.add_argument(
+        "--quit-sidecar",
+        action="store_true",
+        help="at the end, ask a sidecar of Istio to end: the pod would go on for it",
     )
     _add_redirect(parser)
     return parser

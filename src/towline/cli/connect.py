@@ -9,9 +9,10 @@ import click
 
 from towline.cli.access import permitted_access
 from towline.cli.command import Command
-from towline.cli.options import agent_options, cluster_options, output_option
+from towline.cli.options import agent_options, cluster_options, inject_option, output_option
 from towline.cli.output import narrator, told
 from towline.cluster.job import AgentSpec
+from towline.cluster.sidecar import Sidecar
 from towline.errors import SessionError, TowlineError
 from towline.features.state import Narrator
 from towline.features.uplink.connect import Connection, ConnectOptions
@@ -25,12 +26,14 @@ Examples:
   tow connect -n shop               with the names of namespace shop
   tow connect --detach              in the background; 'tow disconnect' ends it
   tow connect --image reg/python:3  for clusters that only pull from their own registry
+  tow connect --inject              with a sidecar of Istio, to reach what wants its mutual TLS
 """
 
 
 @click.command("connect", cls=Command, epilog=EPILOG)
 @cluster_options
 @agent_options
+@inject_option
 @click.option("-d", "--detach", is_flag=True, help="Go to the background when it is ready.")
 @output_option
 def command(
@@ -41,6 +44,7 @@ def command(
     image_pull_secret: tuple[str, ...],
     grace: int,
     timeout: float,
+    inject: str | None,
     detach: bool,
     output: str,
 ) -> int:
@@ -55,7 +59,12 @@ def command(
     with narrator(output) as tell:
         access = permitted_access(kubeconfig, context, namespace)
         _refuse_second(access)
-        agent = AgentSpec(image=image, grace_seconds=grace, pull_secrets=image_pull_secret)
+        agent = AgentSpec(
+            image=image,
+            grace_seconds=grace,
+            pull_secrets=image_pull_secret,
+            sidecar=None if inject is None else Sidecar.of_revision(inject),
+        )
         if detach:
             return _start_in_background(access, agent, timeout, tell)
         connection = Connection(access, ConnectOptions(agent, timeout), tell)

@@ -113,6 +113,17 @@ def proxy_protocol_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def inject_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Whether the agent's pod gets a sidecar of Istio, and of which control plane."""
+    return click.option(
+        "--inject",
+        is_flag=False,
+        flag_value="",
+        metavar="[REVISION]",
+        help="Give the agent's pod a sidecar of Istio, of the default revision or another one.",
+    )(function)
+
+
 def all_namespaces_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """All namespaces instead of one."""
     return click.option(

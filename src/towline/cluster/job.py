@@ -15,8 +15,9 @@ from typing import Any
 from towline.agent.intercept import Intercepted
 from towline.agent.undo import AGENT_LABEL
 from towline.agent.undoing import Changed
-from towline.cluster import bundle, router
+from towline.cluster import bundle, router, sidecar
 from towline.cluster.router import RouterSpec
+from towline.cluster.sidecar import Sidecar
 from towline.kube.resources import Object, Resource
 from towline.wire.target import Port
 
@@ -45,10 +46,11 @@ _UNDO = "--undo="
 # An ordinary user may listen on ports below 1024, too.
 _ANY_PORT = {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
 
-# A mesh's sidecar would go on when the agent has ended, and the Job never finish. Istio and Kuma
-# look at labels, their older versions at annotations.
-_NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false", "kuma.io/sidecar-injection": "disabled"}
-_NO_SIDECAR_ANNOTATIONS = {**_NO_SIDECAR_LABELS, "linkerd.io/inject": "disabled"}
+# A mesh's sidecar would go on when the agent has ended, and the Job never finish, unless the agent
+# asks it to end, as it does with Istio's. Istio and Kuma look at labels, their older versions at
+# annotations.
+_NO_SIDECAR_LABELS = {sidecar.INJECT: "false", "kuma.io/sidecar-injection": "disabled"}
+_NO_SIDECAR = Sidecar(_NO_SIDECAR_LABELS, {**_NO_SIDECAR_LABELS, "linkerd.io/inject": "disabled"})
 
 
 def owner_name() -> str:
@@ -62,7 +64,7 @@ def owner_name() -> str:
 
 def new_name(owner: str) -> str:
     """A name for a Job, and what belongs to it, that nothing else has."""
-    return f"{PREFIX}{_label_part(owner)}-{secrets.token_hex(4)}"
+    return f"{PREFIX}{label_part(owner)}-{secrets.token_hex(4)}"
 
 
 def now() -> str:
@@ -85,8 +87,9 @@ class AgentSpec:
     `companions` are made before the pod, and go with the Job. `changed` is what the agent is to
     undo when its client is gone; with `may_undo` it has the service account for that, a companion
     of the Job's name. `linger_seconds`, if not 0, is for how long after the last connection an
-    agent that ends goes on to pass on what comes. With a `router` the pod has that as well.
-    `fixed_link_port` is known of an agent that somebody else has made.
+    agent that ends goes on to pass on what comes. With a `router` the pod has that as well, and
+    with a `sidecar` one of Istio's. `fixed_link_port` is known of an agent that somebody else has
+    made.
     """
 
     image: str = DEFAULT_IMAGE
@@ -103,6 +106,7 @@ class AgentSpec:
     router: RouterSpec | None = None
     fixed_link_port: int = 0
     pull_secrets: tuple[str, ...] = ()
+    sidecar: Sidecar | None = None
 
     @property
     def relied_on(self) -> bool:
@@ -140,6 +144,7 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
         ROLE: spec.role,
     }
     annotations = {OWNER: spec.owner, SINCE: now()}
+    mesh = spec.sidecar or _NO_SIDECAR
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -155,8 +160,8 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
             "activeDeadlineSeconds": spec.lease_seconds,
             "template": {
                 "metadata": {
-                    "labels": {**labels, AGENT_LABEL: spec.name, **_NO_SIDECAR_LABELS},
-                    "annotations": {**annotations, **_NO_SIDECAR_ANNOTATIONS},
+                    "labels": {**labels, AGENT_LABEL: spec.name, **mesh.labels},
+                    "annotations": {**annotations, **mesh.annotations},
                 },
                 "spec": _pod_spec(spec),
             },
@@ -178,6 +183,7 @@ def container(spec: AgentSpec, name: str, link_port: int) -> dict[str, Any]:
             *([f"{_UNDO}{spec.changed.to_json()}"] if spec.changed else []),
             *_lingering(spec),
             *([router.argument(spec.router)] if spec.router else []),
+            *(["--quit-sidecar"] if spec.sidecar else []),
         ],
     }
 
@@ -258,6 +264,6 @@ def is_ours(thing: Object) -> bool:
     return (thing["metadata"].get("labels") or {}).get(MANAGED_BY) == "towline"
 
 
-def _label_part(text: str) -> str:
+def label_part(text: str) -> str:
     """What of `text` may stand in an object's name (RFC 1123 label), at most 30 characters."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower())[:30].strip("-") or "user"

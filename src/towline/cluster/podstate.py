@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from towline.cluster import sidecar
 from towline.errors import AccessError, AgentError, TowlineError
 
 # The kubelet goes on trying after these, but no further try has reason to end better.
@@ -51,9 +52,10 @@ class PodState:
 
 
 def of_pod(pod: Mapping[str, Any]) -> PodState:
-    """The state of the agent's pod: the agent's, unless its router cannot start.
+    """The state of the agent's pod: the agent's, unless its router or a sidecar is in its way.
 
-    Fields as in https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/.
+    It runs when the sidecar is ready, too: what the agent connects to goes through that. Fields as
+    in https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/.
     """
     status = pod.get("status", {})
     if pod["metadata"].get("deletionTimestamp") or status.get("phase") in ("Failed", "Succeeded"):
@@ -61,6 +63,8 @@ def of_pod(pod: Mapping[str, Any]) -> PodState:
     if (hindered := _of_router(status)) is not None:
         return hindered
     started = _of_container(_container(status))
+    if started is not None and started.phase is Phase.RUNNING and not _accompanied(status):
+        return PodState(Phase.WAITING, "the sidecar in the agent's pod to be ready")
     if started is not None:
         return started
     unscheduled = _condition(status, "PodScheduled")
@@ -103,8 +107,8 @@ def is_cut_off(pod: Mapping[str, Any]) -> bool:
     """Whether the cluster has lost touch with the node of a pod whose container runs.
 
     It then says so by the condition Ready; the agent's container itself, which has no probe, is
-    ready whenever it runs. Of its router, which has one, the kubelet tells with a reason. The pod
-    is deleted only some minutes later.
+    ready whenever it runs. Of a router or a sidecar, which have one, the kubelet tells with a
+    reason. The pod is deleted only some minutes later.
     """
     status = pod.get("status", {})
     if status.get("phase") == "Unknown" or status.get("reason") == "NodeLost":
@@ -177,6 +181,8 @@ def _waiting(image: str, waiting: Mapping[str, Any]) -> PodState:
         summary = _HOPELESS[reason].format(image=image, message=message or reason)
         hint = _IMAGE_HINT if "mage" in reason or "exec" in message else ""
         return PodState(Phase.WAITING, reason, AgentError(summary, hint))
+    if reason == "PodInitializing":
+        return PodState(Phase.WAITING, "what the cluster has put into the agent's pod, to start")
     if reason in ("", "ContainerCreating"):
         return PodState(Phase.WAITING, f"the node to start the image {image}")
     return PodState(Phase.WAITING, f"the node to start the image {image} ({reason})")
@@ -204,6 +210,12 @@ def _container(status: Mapping[str, Any]) -> Mapping[str, Any]:
     """The status of the agent's container; empty while it has none."""
     statuses: list[Mapping[str, Any]] = status.get("containerStatuses") or [{}]
     return next((each for each in statuses if each.get("name") == _AGENT), statuses[0])
+
+
+def _accompanied(status: Mapping[str, Any]) -> bool:
+    """Whether a sidecar that is a container as the agent's is ready."""
+    statuses = status.get("containerStatuses") or []
+    return all(each.get("ready") for each in statuses if each.get("name") == sidecar.CONTAINER)
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

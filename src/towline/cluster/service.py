@@ -20,7 +20,12 @@ def addresses(service: Mapping[str, Any]) -> list[str]:
 
 
 def twin(
-    service: Mapping[str, Any], selector: Mapping[str, str], agent: str, *, headless: bool = False
+    service: Mapping[str, Any],
+    selector: Mapping[str, str],
+    agent: str,
+    *,
+    headless: bool = False,
+    opaque: bool = False,
 ) -> Object:
     """A Service of another name that leads where one did, by its original selector.
 
@@ -28,9 +33,14 @@ def twin(
     One that is to be `headless` itself, for whoever balances over the pods' addresses, is an
     agent's second. What the service says about local traffic is about its clients, not about the
     agent.
+
+    With `opaque` its connections are just bytes to a mesh. A sidecar would else lead requests by
+    the host that they name: to the service, and so to the agent again. It then has one family: a
+    mesh may not serve the other, and bytes are not sent once more as a request would be.
     """
     name = headless_twin(agent) if headless else agent
     spec = service["spec"]
+    families = {"ipFamilyPolicy": "SingleStack", "ipFamilies": spec.get("ipFamilies", [])[:1]}
     kept = ("ipFamilies", "ipFamilyPolicy", "sessionAffinity", "sessionAffinityConfig")
     return {
         "apiVersion": "v1",
@@ -42,10 +52,11 @@ def twin(
         "spec": {
             **({"clusterIP": "None"} if headless else {}),
             **{key: spec[key] for key in kept if key in spec},
+            **(families if opaque else {}),
             "selector": dict(selector),
             "publishNotReadyAddresses": spec.get("publishNotReadyAddresses", False),
             "ports": [
-                {key: value for key, value in port.items() if key != "nodePort"}
+                _twin_port(port, opaque=opaque and port.get("protocol", "TCP") == "TCP")
                 for port in spec["ports"]
             ],
         },
@@ -103,6 +114,12 @@ def _service_port(port: Port) -> dict[str, Any]:
         "port": port.number,
         "targetPort": port.number,
     }
+
+
+def _twin_port(port: Mapping[str, Any], *, opaque: bool) -> dict[str, Any]:
+    kept = {key: value for key, value in port.items() if key != "nodePort"}
+    # https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
+    return {**kept, "appProtocol": "tcp"} if opaque else kept
 
 
 def _taken(service: Mapping[str, Any], namespace: str) -> SessionError:

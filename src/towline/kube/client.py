@@ -118,6 +118,15 @@ class Client:
             # The pages took longer than the server keeps the state that they are of.
             return await self._pages(path, params)
 
+    async def some(
+        self, resource: Resource, number: int, *, namespace: str | None = None, labels: str = ""
+    ) -> Sequence[Object]:
+        """Read that many of the objects that match the selector, or fewer if there are no more."""
+        params = [*_selectors(labels, ""), ("limit", str(number))]
+        page = await self._json(Call("GET", resource.path(namespace), params))
+        items: Sequence[Object] = page.get("items") or []
+        return items
+
     async def create(
         self,
         resource: Resource,

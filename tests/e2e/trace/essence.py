@@ -15,7 +15,11 @@ SLICES = "endpointslices.discovery.k8s.io"
 
 # Who has changed it, how often, and when.
 _VOLATILE = ("managedFields", "resourceVersion", "generation")
-_VOLATILE_ANNOTATIONS = ("endpoints.kubernetes.io/last-change-trigger-time",)
+_VOLATILE_ANNOTATIONS = (
+    "endpoints.kubernetes.io/last-change-trigger-time",
+    # Who leads, of several that do the same, and since when it has been heard of.
+    "control-plane.alpha.kubernetes.io/leader",
+)
 # Which one it is of several that its controller has made.
 _IDENTITY = ("name", "generateName", "uid", "creationTimestamp")
 
@@ -97,7 +101,7 @@ def _make_any_pod(kept: dict[str, Any]) -> None:
     spec = kept.get("spec") or {}
     own = "kube-api-access-"
     spec["volumes"] = [v for v in spec.get("volumes") or () if not v["name"].startswith(own)]
-    for container in spec.get("containers") or ():
+    for container in (*spec.get("initContainers", ()), *spec.get("containers", ())):
         mounts = container.get("volumeMounts") or ()
         container["volumeMounts"] = [m for m in mounts if not m["name"].startswith(own)]
 

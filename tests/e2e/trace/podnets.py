@@ -13,8 +13,11 @@ from tests.e2e.trace import kernel
 from tests.e2e.trace.snapshot import View
 
 
-def view(layout: Layout) -> View:
-    """By the namespace's name, which containerd has made up for each pod."""
+def view(layout: Layout, *, new_pods: bool = False) -> View:
+    """By the namespace's name, which containerd has made up for each pod; without counters.
+
+    With `new_pods` these may be others, with the same rules.
+    """
     first = node.first_pid(layout)
     if first is None:
         return {}
@@ -26,9 +29,12 @@ def view(layout: Layout) -> View:
         for name in os.listdir(folder):
             with suppress(OSError):  # the pod has just gone
                 namespaces.enter(folder / name, namespaces.Kind.NET)
-                found[name] = kernel.run("nft list ruleset").strip()
+                found[name] = kernel.run("nft --stateless list ruleset").strip()
         return found
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         rules = thread.submit(inside).result()
-    return {name: text for name, text in rules.items() if text}
+    found = {name: text for name, text in rules.items() if text}
+    if not new_pods:
+        return found
+    return {f"rules {number}": text for number, text in enumerate(sorted(found.values()))}

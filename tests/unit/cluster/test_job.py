@@ -3,6 +3,7 @@ import re
 
 from towline.cluster.job import AgentSpec, manifest, new_name
 from towline.cluster.router import RouterSpec
+from towline.cluster.sidecar import Sidecar
 from towline.wire.target import Port
 
 
@@ -79,3 +80,14 @@ def test_secrets_are_mounted_where_the_router_alone_sees_them() -> None:
     assert {"name": "secret-certs", "secret": {"secretName": "certs"}} in pod["volumes"]
     assert router["volumeMounts"][1]["mountPath"] == "/secrets/certs"
     assert len(agent["volumeMounts"]) == 1
+
+
+def test_pod_that_is_to_have_a_sidecar_asks_for_one_and_ends_it() -> None:
+    sidecar = Sidecar({"sidecar.istio.io/inject": "true"}, {"proxy.istio.io/config": "x: 1"})
+    template = manifest(AgentSpec(sidecar=sidecar))["spec"]["template"]
+    assert template["metadata"]["labels"]["sidecar.istio.io/inject"] == "true"
+    assert template["metadata"]["annotations"]["proxy.istio.io/config"] == "x: 1"
+    assert "linkerd.io/inject" not in template["metadata"]["annotations"]
+    assert "--quit-sidecar" in template["spec"]["containers"][0]["args"]
+    plain = manifest(AgentSpec())["spec"]["template"]["spec"]
+    assert "--quit-sidecar" not in plain["containers"][0]["args"]

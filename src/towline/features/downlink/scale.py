@@ -10,10 +10,10 @@ from dataclasses import replace
 from towline.agent.intercept import Intercepted
 from towline.agent.undo import Record
 from towline.agent.undoing import Changed
-from towline.cluster import interception, restorer, workload
+from towline.cluster import interception, restorer, sidecar, workload
 from towline.cluster.interception import Interception
 from towline.cluster.job import AgentSpec, now
-from towline.cluster.workload import BorrowedLabels
+from towline.cluster.workload import BorrowedLabels, selector_text
 from towline.errors import SessionError, TowlineError, UsageError
 from towline.features.downlink import ports
 from towline.features.downlink.ports import ServicePort
@@ -92,6 +92,8 @@ async def prepare(client: Client, namespace: str, wanted: Wanted, tell: Narrator
     served = ports.of_containers(found["spec"]["template"]["spec"], wanted.exposed)
     record = Record(agent.name, agent.owner, now(), replicas=interception.replicas(found))
     may_undo = await restorer.may_be_made(client, namespace, target.resource, target.name)
+    pods = selector_text(found["spec"]["selector"])
+    agent = replace(agent, sidecar=await sidecar.of_pods(client, namespace, pods))
     spec = _spec(agent, served)
     if may_undo:
         spec = _undoing(spec, target.resource, found, record)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from towline.agent.intercept import Intercepted
 from towline.agent.undo import AGENT_LABEL, Record
 from towline.agent.undoing import Changed
-from towline.cluster import interception, restorer, service
+from towline.cluster import interception, restorer, service, sidecar
 from towline.cluster.interception import Interception
 from towline.cluster.job import AgentSpec, is_ours, now
 from towline.errors import SessionError, UsageError
@@ -49,6 +49,7 @@ async def prepare(client: Client, namespace: str, wanted: Wanted) -> Takeover:
     refuse_if_unfit(found, selector)
     served = ports.of_service(found, await pods(client, found, selector))
     record = Record(agent.name, agent.owner, now(), selector=selector)
+    agent = replace(agent, sidecar=await sidecar.of_pods(client, namespace, _labels(selector)))
     may_undo = await restorer.may_be_made(client, namespace, SERVICES, name)
     return Takeover(
         _BySelector(Interception(client, SERVICES, found, record, str(wanted.target))),
@@ -64,9 +65,12 @@ async def pods(client: Client, found: Object, selector: Mapping[str, str]) -> li
     """The original pods, as far as it takes them to know the ports: there may be thousands."""
     if not ports.has_names(found):
         return []
-    labels = ",".join(f"{key}={value}" for key, value in selector.items())
     namespace = found["metadata"]["namespace"]
-    return (await client.list(PODS, namespace=namespace, labels=labels)).items
+    return (await client.list(PODS, namespace=namespace, labels=_labels(selector))).items
+
+
+def _labels(selector: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in selector.items())
 
 
 class _BySelector:
@@ -100,7 +104,7 @@ def _spec(
     originals: dict[Port, Target] = {}
     for each in served:
         originals.setdefault(each.listen, Target(agent.name, each.port.number))
-    twin = service.twin(found, record.selector or {}, agent.name)
+    twin = service.twin(found, record.selector or {}, agent.name, opaque=agent.sidecar is not None)
     helpers = restorer.companions(agent.name, namespace, SERVICES, name) if may_undo else ()
     return replace(
         agent,

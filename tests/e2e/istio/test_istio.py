@@ -1,0 +1,65 @@
+"""The product where Istio demands mutual TLS: agents have sidecars as the pods around them."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+
+import pytest
+
+from tests.e2e import answering, objects
+from tests.e2e.applications import local_application
+from tests.e2e.istio.meshed import NAMESPACE
+from tests.e2e.tow import connected
+
+REQUEST = b"GET / HTTP/1.0\r\n\r\n"
+IN_NAMESPACE = ("-n", NAMESPACE)
+
+
+@pytest.fixture(autouse=True)
+def trace(meshed, no_trace):
+    return no_trace
+
+
+def exchanged(laptop, target, *arguments):
+    return connected(laptop, target, *IN_NAMESPACE, *arguments, command="exchange")
+
+
+def is_served_outside_of_the_mesh(lab, address, port=80):
+    return answering.answers(lab, address, port, REQUEST).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("name", ["web", "old"])
+def test_service_comes_here_by_mutual_tls_and_goes_on_to_the_originals(lab, laptop, meshed, name):
+    (address,) = objects.addresses_of_service(lab, name, NAMESPACE)
+    assert not is_served_outside_of_the_mesh(lab, address)
+    with ExitStack() as here:
+        here.enter_context(local_application(laptop))
+        with exchanged(laptop, name, "--expose=8080:80"):
+            meshed.await_answerer("here", name)
+            (agent,) = meshed.pods("towline/role=exchange")
+            assert not is_served_outside_of_the_mesh(lab, agent["status"]["podIP"], 8080)
+            here.close()
+            meshed.await_answerer(name, name)
+    meshed.await_answerer(name, name)
+
+
+def test_workload_that_is_stopped_has_an_agent_in_the_mesh_in_its_place(laptop, meshed, trace):
+    trace.allow_new_pods()
+    trace.cluster_seconds = 60
+    with local_application(laptop):
+        with exchanged(laptop, "deploy/old", "--mode=scale", "--expose=8080:http"):
+            meshed.await_answerer("here", "old")
+        meshed.await_answerer("old", "old")
+
+
+def test_connection_with_a_sidecar_reaches_what_demands_mutual_tls(laptop, meshed):
+    with connected(laptop, *IN_NAMESPACE, "--inject"):
+        asked = laptop.run("curl", "-sS", "-m", "10", "http://web")
+        assert json.loads(asked.stdout)["name"] == "web"
+
+
+def test_connection_without_one_does_not(laptop, meshed):
+    with connected(laptop, *IN_NAMESPACE):
+        asked = laptop.run("curl", "-sS", "-m", "10", "http://web")
+        assert "reset by peer" in asked.stderr
