@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import Any, ClassVar
 
@@ -17,9 +16,6 @@ from towline.cli.command import Command
 VARIABLE = "_TOW_COMPLETE"
 PROGRAM = "tow"
 SHELLS = ("bash", "zsh", "fish", "powershell")
-
-# The cluster is asked for less; this ends also what cannot be interrupted, such as a lookup.
-_SECONDS = 5.0
 
 EPILOG = """\b
 Examples:
@@ -47,10 +43,8 @@ def command(shell: str) -> None:
 def answer(cli: click.Command, instruction: str) -> None:
     """Print what completes a command line, as click's scripts ask for it; never returns.
 
-    Bounded in time, and silent whatever goes wrong: there is a shell waiting, with a prompt.
+    Silent whatever goes wrong: there is a shell waiting, with a prompt.
     """
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
-    signal.setitimer(signal.ITIMER_REAL, _SECONDS)
     # A program that signs in to the cluster must neither read the terminal nor write to it.
     silence = os.open(os.devnull, os.O_RDWR)
     os.dup2(silence, 0)

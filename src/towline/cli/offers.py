@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # Longer than a cluster takes that is far away, shorter than the patience at a prompt.
 SECONDS = 1.5
+# How much later the process ends that has not stopped asking: a lookup cannot be interrupted.
+_MARGIN_SECONDS = 1.0
 
 Question = Callable[["Client"], Awaitable[list[str]]]
 Offer = list[CompletionItem[str]]
@@ -108,8 +112,6 @@ def _beginning(incomplete: str, names: Iterable[str]) -> Offer:
 
 
 def _kubeconfig_contexts(ctx: click.Context) -> Mapping[str, Entry]:
-    import os  # noqa: PLC0415
-
     from towline.errors import TowlineError  # noqa: PLC0415
     from towline.kube import kubeconfig  # noqa: PLC0415
 
@@ -135,6 +137,16 @@ def _ask(ctx: click.Context, question: Question) -> list[str]:
         async with asyncio.timeout(SECONDS), Client(access, Patience(attempts=1)) as client:
             return await question(client)
 
-    with contextlib.suppress(TowlineError, TimeoutError):
+    with _ending_with_the_process(), contextlib.suppress(TowlineError, TimeoutError):
         return asyncio.run(ask())
     return []
+
+
+@contextlib.contextmanager
+def _ending_with_the_process() -> Iterator[None]:
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    signal.setitimer(signal.ITIMER_REAL, SECONDS + _MARGIN_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

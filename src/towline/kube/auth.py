@@ -128,18 +128,34 @@ class _FromPlugin:
         self._expires = float("inf")
         # A plugin may open a browser or ask a question: never two at once.
         self._running = asyncio.Lock()
+        self._runs = 0
+        self._failure: ConfigError | None = None
 
     async def get(self) -> Credential:
-        async with self._running:
-            if self._current is None or self._clock() >= self._expires:
-                self._current = await self._run()
-            return self._current
+        return await self._when(lambda: self._clock() >= self._expires)
 
     async def refresh(self, refused: Credential) -> Credential:
+        return await self._when(lambda: self._current == refused)
+
+    async def _when(self, is_stale: Callable[[], bool]) -> Credential:
+        """The current credential, or a new one; whoever has waited for that shares its failure."""
+        runs = self._runs
         async with self._running:
-            if self._current is None or self._current == refused:
-                self._current = await self._run()
+            if self._failure is not None and self._runs > runs:
+                raise self._failure
+            if self._current is None or is_stale():
+                self._current = await self._tried()
             return self._current
+
+    async def _tried(self) -> Credential:
+        self._failure = None
+        try:
+            return await self._run()
+        except ConfigError as error:
+            self._failure = error
+            raise
+        finally:
+            self._runs += 1
 
     async def _run(self) -> Credential:
         given = await run_plugin(self._access)

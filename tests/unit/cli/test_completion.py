@@ -40,8 +40,16 @@ def kubeconfig(folder: Path, server: str, **user: Any) -> Path:
 
 
 def complete(
-    shell: str, *words: str, config: Path | str = "/nonexistent"
+    shell: str,
+    *words: str,
+    config: Path | str = "/nonexistent",
+    seconds: float = 50,
+    before: str = "pass",
 ) -> "subprocess.CompletedProcess[str]":
+    """What `tow` prints that asks a cluster for that long."""
+    program = (
+        f"{before}; from towline.cli import main, offers; offers.SECONDS = {seconds}; main.run()"
+    )
     separator = "\n" if shell == "bash" else " "
     asked = {
         "_TOW_COMPLETE": f"{shell}_complete",
@@ -50,17 +58,17 @@ def complete(
         "KUBECONFIG": str(config),
     }
     return subprocess.run(
-        [sys.executable, "-m", "towline"],
+        [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=45,
         env={**os.environ, **asked},
     )
 
 
-def offered(*words: str, config: Path | str = "/nonexistent") -> list[str]:
-    done = complete("bash", *words, config=config)
+def offered(*words: str, config: Path | str = "/nonexistent", seconds: float = 50) -> list[str]:
+    done = complete("bash", *words, config=config, seconds=seconds)
     assert (done.returncode, done.stderr) == (0, "")
     return [line.removeprefix("plain,") for line in done.stdout.splitlines()]
 
@@ -85,18 +93,42 @@ def test_namespaces_that_the_kubeconfig_names_when_the_cluster_does_not_answer(
 
 
 def test_cluster_that_says_nothing_is_not_waited_for(tmp_path: Path, silent_server: str) -> None:
-    assert offered("tow", "exchange", "", config=kubeconfig(tmp_path, silent_server)) == []
+    config = kubeconfig(tmp_path, silent_server)
+    assert offered("tow", "exchange", "", config=config, seconds=0.1) == []
 
 
-def test_sign_in_that_takes_long_is_not_waited_for_and_sees_no_terminal(tmp_path: Path) -> None:
-    seen = tmp_path / "seen"
+def signing_in(folder: Path, script: str) -> Path:
+    """A kubeconfig whose user signs in by a script."""
     version = "client.authentication.k8s.io/v1"
-    script = f"readlink /proc/self/fd/0 > {seen}; sleep 600"
     plugin = {"command": "sh", "args": ["-c", script], "apiVersion": version}
     plugin["interactiveMode"] = "IfAvailable"
-    config = kubeconfig(tmp_path, "https://127.0.0.1:1", exec=plugin)
+    return kubeconfig(folder, "https://127.0.0.1:1", exec=plugin)
+
+
+def test_sign_in_that_takes_long_is_not_waited_for(tmp_path: Path) -> None:
+    config = signing_in(tmp_path, "sleep 600")
+    assert offered("tow", "exchange", "", config=config, seconds=0.1) == []
+
+
+def test_sign_in_sees_no_terminal(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    config = signing_in(tmp_path, f"readlink /proc/self/fd/0 > {seen}; exit 1")
     assert offered("tow", "exchange", "", config=config) == []
-    assert seen.read_text() == "/dev/null\n"
+    assert set(seen.read_text().split()) == {"/dev/null"}
+
+
+def test_lookup_that_cannot_be_interrupted_ends_with_the_process(tmp_path: Path) -> None:
+    slow = "import time, socket; socket.getaddrinfo = lambda *_, **__: time.sleep(600)"
+    done = complete(
+        "bash",
+        "tow",
+        "exchange",
+        "",
+        config=kubeconfig(tmp_path, "http://web.example"),
+        seconds=0.1,
+        before=slow,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("words", [("exchange", ""), ("connect", "--context", "")])

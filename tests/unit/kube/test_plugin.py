@@ -260,6 +260,18 @@ async def test_many_at_once_run_the_plugin_once(tmp_path: Path) -> None:
     assert {one.authorization for one in found} == {"Bearer token-1"}
 
 
+async def test_a_failure_is_that_of_all_who_waited_for_it(tmp_path: Path) -> None:
+    source = auth.credentials(access('echo run >> "$1"; exit 1', str(tmp_path / "runs")))
+
+    found = await asyncio.gather(*(source.get() for _ in range(4)), return_exceptions=True)
+
+    assert all(isinstance(each, ConfigError) for each in found)
+    assert (tmp_path / "runs").read_text() == "run\n"
+    with pytest.raises(ConfigError):
+        await source.get()
+    assert (tmp_path / "runs").read_text() == "run\n" * 2
+
+
 async def test_a_refused_credential_is_replaced_once(tmp_path: Path) -> None:
     source = auth._FromPlugin(counting(tmp_path))
     refused = await source.get()
