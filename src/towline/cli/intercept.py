@@ -20,6 +20,7 @@ from towline.cli.options import (
 from towline.cli.output import narrator
 from towline.cluster.job import AgentSpec
 from towline.features.downlink import exchange
+from towline.features.downlink.mark import VersionMark
 from towline.features.downlink.takeover import Sharing, Wanted, Way
 from towline.features.local.child import Child
 from towline.features.reference import Reference
@@ -65,7 +66,12 @@ class Command(command.Command):
 
 
 def run(
-    chosen: dict[str, Any], ready_line: ReadyLine, *, copy: bool, sharing: Sharing | None = None
+    chosen: dict[str, Any],
+    ready_line: ReadyLine,
+    *,
+    copy: bool = False,
+    sharing: Sharing | None = None,
+    mark: VersionMark | None = None,
 ) -> int:
     """One session, to its end, as the `options` were chosen; returns its exit code.
 
@@ -92,6 +98,7 @@ def run(
             ),
             timeout_seconds=chosen["timeout"],
             sharing=sharing,
+            mark=mark,
         )
         way = exchange.way(chosen.get("mode"), access, wanted, tell)
         return runner.run(lambda session: _serve(way, tell, ready_line, session))

@@ -19,9 +19,13 @@ from towline.cli.options import (
 )
 from towline.cli.output import ways
 from towline.cluster.job import owner_name
+from towline.errors import UsageError
+from towline.features.downlink.mark import VersionMark
 from towline.features.downlink.takeover import Sharing
 from towline.routing import envoy
 from towline.routing.rules import Match, default_match, version_mark
+
+MODES = ("router", "manual")
 
 EPILOG = """\b
 Examples:
@@ -31,6 +35,7 @@ Examples:
   tow mesh web --match cookie:beta --match host=beta.example   either of them
   tow mesh web --expose 8080:80                    port 8080 here, for the service's port 80
   tow mesh web -- ./serve --port 80                by a program that runs meanwhile
+  tow mesh web --mode manual --version-mark version:ada   one more pod, for the rules of Istio
 
 \b
 Rules:
@@ -91,10 +96,17 @@ def sharing(chosen: dict[str, Any], match: Iterable[Match]) -> Sharing:
     cls=Checked,
     check=version_mark,
     metavar="KEY:VALUE",
-    help="The same as --match header:KEY=VALUE.",
+    help="The same as --match header:KEY=VALUE; with --mode manual the label of the pod.",
 )
 @expose_option(required=False, extra=" Default: all its ports that may speak HTTP.")
 @sharing_options
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default=MODES[0],
+    show_default=True,
+    help="Who tells the requests apart: a router of tow's, or the rules of your service mesh.",
+)
 @click.option("--strict", is_flag=True, help="Refuse to start unless the programs here listen.")
 @click.option(
     "--force",
@@ -110,13 +122,38 @@ def command(**chosen: Any) -> int:
     own. The original pods answer also while no program listens here, or when the session is gone;
     such responses have the header x-towline. Ports that do not speak HTTP pass untouched. No root
     is needed. Ctrl-C ends it and leaves nothing behind.
+
+    With --mode manual nothing is changed: there is one more pod of TARGET, which may be a workload,
+    too. Rules of a service mesh lead requests to it by its label, the version mark.
     """
+    if chosen["mode"] == "manual":
+        return _manual(chosen)
     match = [Match.parse(text) for text in chosen["match"]]
     if chosen["version_mark"]:
         match.append(version_mark(chosen["version_mark"]))
     if not match:
         match.append(default_match(owner_name().partition("@")[0]))
     return intercept.run(chosen, _ready_line, copy=False, sharing=sharing(chosen, match))
+
+
+def _manual(chosen: dict[str, Any]) -> int:
+    """One session of a pod with the version mark."""
+    for name in ("match", "tls_secret"):
+        if chosen[name]:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for the router, which --mode manual has none of.",
+                "Say in your service mesh's own rules which requests go to the pod.",
+            )
+    mark = VersionMark.parse(chosen["version_mark"] or "", owner_name())
+
+    def ready_line(status: dict[str, Any]) -> str:
+        target = f"{status['target']} in {status['context']}/{status['namespace']}"
+        return (
+            f"{target}: a pod with the label {mark}, {ways(status['exposed'])}, live in "
+            f"{status['seconds']:.1f} s. Ctrl-C ends it."
+        )
+
+    return intercept.run(chosen, ready_line, mark=mark)
 
 
 def _ready_line(status: dict[str, Any]) -> str:

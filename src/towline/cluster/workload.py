@@ -24,16 +24,27 @@ _OF_CONTROLLERS = frozenset(
         AGENT_LABEL,
     }
 )
-_OF_JOBS = "batch.kubernetes.io/"
+# What is put on single pods, by Jobs, by Istio and by the scheduler's side.
+_OF_SINGLE_PODS = (
+    "batch.kubernetes.io/",
+    "security.istio.io/",
+    "service.istio.io/",
+    "topology.kubernetes.io/",
+)
 
 
 def labels(workload: Object) -> dict[str, str]:
     """The labels by which services and policies know a workload's pods."""
-    found: Mapping[str, str] = workload["spec"]["template"]["metadata"].get("labels") or {}
+    return labels_of(workload["spec"]["template"])
+
+
+def labels_of(pod: Object) -> dict[str, str]:
+    """Those by which they know a pod, or what is made by a template, and others like it."""
+    found: Mapping[str, str] = pod["metadata"].get("labels") or {}
     return {
         key: value
         for key, value in found.items()
-        if key not in _OF_CONTROLLERS and not key.startswith(_OF_JOBS)
+        if key not in _OF_CONTROLLERS and not key.startswith(_OF_SINGLE_PODS)
     }
 
 

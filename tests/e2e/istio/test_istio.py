@@ -21,6 +21,35 @@ def trace(meshed, no_trace):
     return no_trace
 
 
+DESTINATION = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "DestinationRule",
+    "metadata": {"name": "web", "namespace": NAMESPACE},
+    "spec": {
+        "host": "web",
+        "subsets": [
+            {"name": "stable", "labels": {"version": "v1"}},
+            {"name": "ada", "labels": {"version": "ada"}},
+        ],
+    },
+}
+ROUTES = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "VirtualService",
+    "metadata": {"name": "web", "namespace": NAMESPACE},
+    "spec": {
+        "hosts": ["web"],
+        "http": [
+            {
+                "match": [{"headers": {"x-user": {"exact": "ada"}}}],
+                "route": [{"destination": {"host": "web", "subset": "ada"}}],
+            },
+            {"route": [{"destination": {"host": "web", "subset": "stable"}}]},
+        ],
+    },
+}
+
+
 def exchanged(laptop, target, *arguments):
     return connected(laptop, target, *IN_NAMESPACE, *arguments, command="exchange")
 
@@ -63,3 +92,13 @@ def test_connection_without_one_does_not(laptop, meshed):
     with connected(laptop, *IN_NAMESPACE):
         asked = laptop.run("curl", "-sS", "-m", "10", "http://web")
         assert "reset by peer" in asked.stderr
+
+
+def test_pod_with_a_version_mark_gets_what_the_meshs_rules_lead_there(lab, laptop, meshed):
+    mark = ("--mode=manual", "--version-mark=version:ada")
+    arguments = ("deploy/web", *IN_NAMESPACE, *mark, "--expose=8080")
+    with objects.applied(lab, DESTINATION, ROUTES), local_application(laptop):
+        with connected(laptop, *arguments, command="mesh") as session:
+            assert "version: ada" in session.ready()["message"]
+            meshed.await_answerer("here", "web", "x-user:ada")
+            meshed.await_answerer("web", "web")

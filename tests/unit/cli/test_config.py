@@ -126,7 +126,7 @@ def test_get_of_nothing_is_one(tow: Tow) -> None:
         (["set", "namespcae", "x"], ["namespcae", "'namespace'"]),
         (["set", "exchange.mod", "scale"], ["exchange", "'mode'"]),
         (["set", "exchnage.mode", "scale"], ["exchnage", "'exchange'"]),
-        (["set", "connect.mode", "scale"], ["tow connect", "exchange, mirror"]),
+        (["set", "connect.mode", "scale"], ["tow connect", "exchange, mesh, mirror"]),
         (["set", "exchange.mode", "scael"], ["scael", "'scale'"]),
         (["set", "exchange.strict", "maybe"], ["maybe", "neither true nor false"]),
         (["set", "grace", "0"], ["x>=1"]),

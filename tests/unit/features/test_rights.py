@@ -9,7 +9,7 @@ import pytest
 
 from tests.documented import rules
 from towline.cluster import restorer
-from towline.features.downlink import injection, preview, selector
+from towline.features.downlink import injection, manual, preview, selector
 from towline.features.reference import Reference
 from towline.features.rights import agent_rights, link_rights
 from towline.features.upkeep import clean, recover
@@ -55,6 +55,14 @@ def test_documented_rights_of_an_exchange_are_beside_those_of_connect() -> None:
     looked_for = {*selector.rights("dev", "web"), *link_rights("dev", "portforward")}
     assert both == of_any_name(looked_for)
     assert documented("exchange", part=1) == set(restorer.rights("dev"))
+
+
+def test_documented_rights_of_a_pod_with_a_mark_are_beside_those_of_connect() -> None:
+    target = Reference.parse("deploy/web")
+    both = documented("connect") | documented("mesh --mode manual")
+    looked_for = {*manual.rights(target, "dev"), *link_rights("dev", "portforward")}
+    reading = Right("get", "apps", "deployments", namespace="dev")
+    assert both | {reading} == of_any_name(looked_for)
 
 
 def test_documented_rights_in_pods_are_what_is_looked_for() -> None:

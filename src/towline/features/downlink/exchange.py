@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from towline.errors import UsageError
-from towline.features.downlink import scale, selector
+from towline.features.downlink import manual, scale, selector
 from towline.features.downlink.injection import Injection
 from towline.features.downlink.mesh import Mesh
 from towline.features.downlink.standin import StandIn
@@ -26,6 +26,8 @@ def way(mode: str | None, access: Access, wanted: Wanted, tell: Narrator) -> Way
     """
     if wanted.sharing:
         return Mesh(access, wanted, wanted.sharing, tell)
+    if wanted.mark:
+        return StandIn("manual", manual.prepare, access, wanted, tell)
     of_service = wanted.target.resource == SERVICES
     mode = mode or ("selector" if of_service else "ephemeral")
     if mode == "selector" and of_service:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Protocol
 
 from towline.cluster.job import AgentSpec
 from towline.errors import SessionError
+from towline.features.downlink.mark import VersionMark
 from towline.features.downlink.ports import ServicePort
 from towline.features.first import first
 from towline.features.local.child import Child
@@ -40,7 +41,8 @@ class Wanted:
 
     `copy` is for a mirror: the originals answer as ever. With `proxy_protocol`, programs are told
     who their clients are. `child` is what is to answer here, if that is for the session to run.
-    With `sharing` it is some requests only.
+    With `sharing` it is some requests only; with `mark` the agent's pod is one more of the
+    target's, which has that label.
     """
 
     target: Reference
@@ -53,11 +55,14 @@ class Wanted:
     agent: AgentSpec
     timeout_seconds: float
     sharing: Sharing | None = None
+    mark: VersionMark | None = None
 
     @property
     def command(self) -> str:
         """The command that does it."""
-        return "mirror" if self.copy else "mesh" if self.sharing else "exchange"
+        if self.copy:
+            return "mirror"
+        return "mesh" if self.sharing or self.mark else "exchange"
 
     @property
     def otherwise(self) -> str:
