@@ -66,12 +66,16 @@ TOOL = Tool(
             Spelling("--thresholdInMinus", ("--older-than", "{}m")),
             Spelling("--localOnly", advice="Nothing of tow's stays on this machine.", flag=True),
         ),
+        "config": (
+            Spelling("--dryRun", advice="A profile is a file, which can be looked at.", flag=True),
+        ),
         "birdseye": (
             Spelling("--sortBy", (), "Lines are in the order of names.", values=("name",)),
             Spelling("--showConnector", (), flag=True),
             Spelling("--hideNaturalService", advice="'tow list' shows no others.", flag=True),
         ),
     },
+    below={("config", "list-profile"): "list-profiles"},
     commands={
         "forward": f"{NOT_YET} 'tow connect' reaches services by their names.",
     },

@@ -14,8 +14,9 @@ from towline.errors import UsageError
 #: The options of a command of ours, in all their spellings.
 OptionsOf = Callable[[str], Collection[str]]
 
-#: Options of `tow` itself, which stand before the command.
+#: Options of `tow` itself, which stand before the command: what others may mean, what has a value.
 ROOT_OPTIONS = frozenset({"-v"})
+ROOT_VALUED = frozenset({"--profile"})
 NOT_YET = "It is not there yet."
 
 
@@ -47,14 +48,16 @@ class Tool:
     """Another tool; `page` is what the documents tell its users.
 
     `options` are those by their command, "" being any; `commands` those that are not here, with
-    what to do instead. Before its command a tool may have options that we have behind it: `moved`
-    are those with a value, `early` short ones that would be something else there.
+    what to do instead; `below` are commands of commands that have another name here. Before its
+    command a tool may have options that we have behind it: `moved` are those with a value, `early`
+    short ones that would be something else there.
     """
 
     name: str
     page: str
     options: Mapping[str, tuple[Spelling, ...]]
     commands: Mapping[str, str]
+    below: Mapping[tuple[str, str], str] = field(default_factory=dict)
     moved: frozenset[str] = frozenset()
     early: Mapping[str, str] = field(default_factory=dict)
 
@@ -101,7 +104,15 @@ def translate(words: list[str], options_of: OptionsOf) -> list[str]:
         (root if stays or set(ours) & ROOT_OPTIONS else own).extend(ours)
         rest = rest[taken:]
         early -= taken
-    return [*root, command, *own, *words[end:]]
+    return [*root, command, *_below(command, own), *words[end:]]
+
+
+def _below(command: str, own: list[str]) -> list[str]:
+    """What is behind a command, with our name for a command that comes next."""
+    for tool in tools():
+        if own and (command, own[0]) in tool.below:
+            return [tool.below[command, own[0]], *own[1:]]
+    return own
 
 
 def _command_at(words: list[str]) -> int:
@@ -146,7 +157,9 @@ def _length(word: str, found: tuple[Tool, Spelling] | None) -> int:
     """How many words an option is: with a value of its own two."""
     if "=" in word or (found and found[1].flag):
         return 1
-    return 2 if found or any(word in tool.moved for tool in tools()) else 1
+    if found or word in ROOT_VALUED:
+        return 2
+    return 2 if any(word in tool.moved for tool in tools()) else 1
 
 
 def _is_moved(word: str) -> bool:

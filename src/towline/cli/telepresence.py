@@ -40,6 +40,7 @@ TOOL = Tool(
             Spelling("--multi-daemon", (), flag=True),
         ),
     },
+    below={("config", "view"): "show"},
     commands={
         "intercept": "'tow exchange NAME --expose LOCAL:REMOTE' takes all requests of a service, "
         "'tow mesh NAME --match header:KEY=VALUE' those that have a header, or more.",

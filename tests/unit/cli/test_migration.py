@@ -28,7 +28,7 @@ KT_CONNECT = {
     "recover": "",
     "clean": "thresholdInMinus dryRun localOnly",
     "birdseye": "sortBy showConnector hideNaturalService",
-    "config": "",
+    "config": "all dryRun",
     "completion": "",
 }
 # What Telepresence's command line has: docs/reference/cli of its sources.
@@ -71,8 +71,10 @@ def test_all_of_kt_connect_is_mapped(command: str) -> None:
 
 
 def options_of(command: str) -> set[str]:
+    """Those of a command, and of all below it."""
     found = cli.main.get_command(ROOT, command) if command in cli.COMMANDS else None
-    return {word for each in found.params for word in each.opts} if found else set()
+    below = list(found.commands.values()) if isinstance(found, click.Group) else []
+    return {word for each in [found, *below] if each for own in each.params for word in own.opts}
 
 
 def assert_true(told: str, row: Spelling, command: str) -> None:
@@ -107,6 +109,14 @@ def test_options_that_are_called_the_same_are_there(command: str) -> None:
     there = options_of(command or "connect")
     same = [first for first, told in rows(section(command)) if told == "the same"]
     assert {name for first in same for name in re.findall(r"`(-[-\w]+)`", first)} <= there
+
+
+@pytest.mark.parametrize("command", KT_CONNECT)
+def test_options_that_are_here_are_not_said_to_be_missing(command: str) -> None:
+    absent = [first for first, told in rows(section(command)) if told in {"not yet", "none"}]
+    names = {name for first in absent for name in re.findall(r"`(-[-\w]+)`", first)}
+    short = {"-l", "-f"}
+    assert not (names - short) & options_of(command or "connect")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from towline.cli import ktconnect, telepresence
 from towline.cli import main as cli
-from towline.cli.spellings import Spelling, Tool, translate
+from towline.cli.spellings import ROOT_VALUED, Spelling, Tool, translate
 from towline.errors import UsageError
 
 CHECKOUT = Path(__file__).parents[3]
@@ -41,6 +41,14 @@ KEPT = {
     "clean --dryRun --thresholdInMinus 15": "clean --dry-run --older-than 15m",
     "clean --thresholdInMinus=15": "clean --older-than 15m",
     "recover web": "recover web",
+    "--profile work -n shop clean --dryRun": "--profile work clean -n shop --dry-run",
+    "--profile=work -d connect": "--profile=work -v connect",
+    "mesh web --expose 80 --versionMark kt:ada": "mesh web --expose 80 --version-mark kt:ada",
+    "mesh web --routerImage reg/envoy --skipPortChecking": "mesh web --router-image reg/envoy",
+    "connect --imagePullSecret mine": "connect --image-pull-secret mine",
+    "config list-profile": "config list-profiles",
+    "config view": "config show",
+    "birdseye --showConnector --sortBy name": "birdseye",
     "status --json": "status --output json",
     "exchange web -- ./serve --dryRun -d --debug": "exchange web -- ./serve --dryRun -d --debug",
 }
@@ -65,7 +73,8 @@ def ids(some: list[tuple[Tool, str, Spelling]]) -> list[str]:
 
 def assert_understood(words: list[str]) -> None:
     """A wrong option, or one that lacks its value, would be an error."""
-    own = [word for word in words if word != "-v"]
+    at = next(place for place, word in enumerate(words) if word in cli.COMMANDS)
+    own = words[at:]
     command = cli.main.get_command(ROOT, own[0])
     assert command is not None
     # The lines here name no target.
@@ -106,6 +115,12 @@ def test_value_that_means_nothing_here_is_refused_with_the_value() -> None:
     with pytest.raises(UsageError, match="--mode sshuttle") as caught:
         translate(["connect", "--mode", "sshuttle"], options_of)
     assert "leave it out" in caught.value.hint
+
+
+def test_options_with_a_value_before_the_command_are_known() -> None:
+    valued = [each for each in cli.main.params if isinstance(each, click.Option)]
+    names = {word for each in valued if not each.is_flag and not each.count for word in each.opts}
+    assert names == ROOT_VALUED
 
 
 def test_missing_value() -> None:
