@@ -24,6 +24,7 @@ COMMANDS = {
     "mirror": ("mirror", "Send a copy of such requests to this machine, while the pods answer."),
     "mesh": ("mesh", "Answer some of a service's requests here, told by rules; others share it."),
     "preview": ("preview", "Give a program of this machine a service of its own in the cluster."),
+    "up": ("up", "Bring up all that a file says, together."),
     "status": ("status", "Show the running sessions of this machine."),
     "disconnect": ("disconnect", "End a running session."),
     "list": ("listing", "Show who has what in the cluster."),

@@ -182,15 +182,7 @@ def narrator(output: str, *, aside: bool = False) -> Iterator[JsonNarrator | Tex
         try:
             yield JsonNarrator()
         except TowlineError as error:
-            print_json(
-                {
-                    "event": "error",
-                    "message": error.summary,
-                    "summary": error.summary,
-                    "hint": error.hint,
-                    "exit_code": error.exit_code,
-                }
-            )
+            print_json(event_of(error))
             raise
         return
     text = TextNarrator(aside=aside)
@@ -198,6 +190,17 @@ def narrator(output: str, *, aside: bool = False) -> Iterator[JsonNarrator | Tex
         yield text
     finally:
         text.close()
+
+
+def event_of(error: TowlineError) -> dict[str, Any]:
+    """An error as machines are told of it."""
+    return {
+        "event": "error",
+        "message": error.summary,
+        "summary": error.summary,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
 
 
 def coloured(stream: Any) -> bool:

@@ -24,6 +24,7 @@ _HARMLESS = frozenset(
         "older-than",
         "output",
         "proxy-protocol",
+        "schema",
         "strict",
         "timeout",
         "tls-secret",

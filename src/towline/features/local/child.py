@@ -21,6 +21,16 @@ SUPERVISOR = (sys.executable, "-P", "-m", supervisor.__name__)
 END_SECONDS = supervisor.TERM_SECONDS + supervisor.KILL_SECONDS + 3.0
 
 
+def require(command: Sequence[str]) -> None:
+    """Raise TowlineError with a shell's exit code, 127, when there is no such program."""
+    if command and shutil.which(command[0]) is None:
+        error = TowlineError(
+            f"There is no program {command[0]} that could be run.", "Nothing was changed."
+        )
+        error.exit_code = supervisor.NOT_FOUND
+        raise error
+
+
 class Child:
     """A program with the terminal, as an async context manager: inside, it runs, or has ended.
 
@@ -31,13 +41,8 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str], stdout: int | None = None) -> None:
-        """Raises TowlineError with a shell's exit code, 127, when there is no such program."""
-        if command and shutil.which(command[0]) is None:
-            error = TowlineError(
-                f"There is no program {command[0]} that could be run.", "Nothing was changed."
-            )
-            error.exit_code = supervisor.NOT_FOUND
-            raise error
+        """Raises TowlineError as :func:`require` does."""
+        require(command)
         self._command = command
         self._stdout = stdout
         self._process: asyncio.subprocess.Process | None = None

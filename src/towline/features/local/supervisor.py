@@ -11,7 +11,6 @@ The standard library only, as it is to start quickly.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
@@ -22,6 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from towline.features.local.prctl import adopt_orphans, end_with_parent
+
 # What has been asked to end (SIGTERM) has so long until it is killed; that is waited for, too.
 TERM_SECONDS = 5.0
 KILL_SECONDS = 2.0
@@ -29,8 +30,6 @@ KILL_SECONDS = 2.0
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _SIGNALLED = 128
 
-# Of linux/prctl.h.
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # The terminal sends these to its whole foreground group: to the program as well, and to the
 # session, whose word counts.
 _NOT_FOR_US = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
@@ -41,7 +40,7 @@ def main(argv: list[str]) -> int:
     """Run `argv[1:]` until it ends or the descriptor `argv[0]` does; returns the exit code."""
     tie, program = int(argv[0]), argv[1:]
     os.set_inheritable(tie, False)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     children = _Children()
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _NOT_FOR_US}
     pid = _start(program, before)
@@ -103,8 +102,7 @@ def _be(
             if disposition is not signal.SIG_IGN:
                 signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # which Python ignores
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == supervisor:  # else it was gone before that
+        if end_with_parent(signal.SIGKILL, supervisor):  # else it was gone before that
             os.execvp(program[0], program)  # noqa: S606 (a program is what is meant)
     except OSError as error:
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
@@ -149,13 +147,6 @@ def _descendants() -> list[int]:
     for pid in found:
         found += children.get(pid, [])
     return found
-
-
-def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 if __name__ == "__main__":
