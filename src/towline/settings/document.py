@@ -6,6 +6,7 @@ and `8080:53` is no number in base 60 (https://yaml.org/type/).
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ import yaml
 
 from towline.settings.problem import Problem, SettingsError
 
+# A clone may have a link to whatever it wants.
+_MOST_BYTES = 1 << 20
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -40,8 +43,12 @@ def load(path: Path) -> Section:
 
 
 def read_text(path: Path) -> str:
-    """A file's text, "" if it is not there. Raises SettingsError."""
+    """A file's text, "" if it is not there. Raises SettingsError, also for what has no end."""
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            what = f"This is no file of at most {_MOST_BYTES >> 20} MiB, and is not read."
+            raise SettingsError(Problem(str(path), 0, what))
         return path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         return ""

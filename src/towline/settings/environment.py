@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from towline.settings.check import Checked, wrong
 from towline.settings.layers import Key, Layer, Origin, Written
@@ -19,10 +19,13 @@ def variable(command: str, name: str) -> str:
     return PREFIX + words.upper().replace("-", "_").replace(" ", "_")
 
 
-def read(schema: Schema, environ: Mapping[str, str]) -> Checked:
+def read(
+    schema: Schema, environ: Mapping[str, str], everything: Callable[[], Schema] | None = None
+) -> Checked:
     """What the environment says, about these commands only. An empty variable says nothing.
 
-    Several values stand on a line each, or on one line with spaces between.
+    Several values stand on a line each, or on one line with spaces between. A value for all that
+    these cannot have may be for others, of `everything` that can be set.
     """
     done = Checked()
     for key, options in _keys(schema):
@@ -32,6 +35,8 @@ def read(schema: Schema, environ: Mapping[str, str]) -> Checked:
             continue
         texts = _split(text) if options[0].multiple else (text,)
         fault = wrong(options, texts)
+        if fault and not key[0] and everything:
+            fault = wrong([*options, *everything().having(key[1]).values()], texts)
         if fault:
             done.problems.append(Problem(name, 0, fault, "That is a variable of the environment."))
         else:

@@ -75,7 +75,7 @@ def load(
     loading.distribution(points)
     loading.file(Layer.TEAM, places.team)
     loading.file(Layer.USER, places.user)
-    loading.environment(environment.read(running, environ), profile)
+    loading.environment(environment.read(running, environ, everything), profile)
     return loading.done
 
 

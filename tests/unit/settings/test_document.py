@@ -1,5 +1,6 @@
 """Files of settings as YAML, with the lines on which all is written."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,8 +102,12 @@ def test_empty_file_says_nothing(tmp_path: Path) -> None:
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=str(tmp_path)):
-        load(tmp_path)
+    big = tmp_path / "big.yaml"
+    big.write_text("#" * 2_000_000)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path, Path("/dev/zero"), tmp_path / "pipe.yaml", big):
+        with pytest.raises(SettingsError, match=str(path)):
+            load(path)
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"a: \xff\xfe")
     with pytest.raises(SettingsError, match="UTF-8"):

@@ -7,7 +7,11 @@ import pytest
 from tests.unit.settings.sample import SAMPLE
 from towline.cli.schema import schema
 from towline.settings.environment import read, strangers, variable
+from towline.settings.layers import Contents, Layer, resolve
 from towline.settings.own import OWN
+from towline.settings.schema import Schema
+
+MODE = SAMPLE.commands["mirror"]["mode"]
 
 
 def texts(**environ: str) -> dict[tuple[str, str], object]:
@@ -42,6 +46,15 @@ def test_several_values_are_words_or_lines(text: str, values: tuple[str, ...]) -
 def test_wrong_value_names_the_variable() -> None:
     (problem,) = read(SAMPLE, {"TOW_EXCHANGE_MODE": "scales"}).problems
     assert problem.summary.startswith("TOW_EXCHANGE_MODE: 'scales'")
+
+
+def test_value_for_all_may_be_for_other_commands() -> None:
+    mirror = Schema({"mirror": SAMPLE.commands["mirror"]})
+    found = read(mirror, {"TOW_MODE": "scale"}, lambda: SAMPLE)
+    assert resolve([Contents(Layer.ENVIRONMENT, found.entries)], "mirror", MODE).value is None
+    assert found.problems == []
+    assert len(read(mirror, {"TOW_MODE": "scales"}, lambda: SAMPLE).problems) == 1
+    assert len(read(mirror, {"TOW_MIRROR_MODE": "scale"}, lambda: SAMPLE).problems) == 1
 
 
 def test_misspelt_variable_is_told_of_with_the_nearest() -> None:

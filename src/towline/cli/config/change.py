@@ -63,7 +63,7 @@ _HEAD = """\
 def put(key: Key, values: tuple[str, ...], team: bool, profile: str | None) -> None:
     """Set KEY to VALUE, in your own settings or where the options say.
 
-    It is checked first: name, value and the file as a whole. Comments in the file stay.
+    The name and the value are checked first. Comments in the file stay.
     """
     goal = target(team=team, profile=profile)
     option = _option(goal, key, values)
