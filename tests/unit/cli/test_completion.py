@@ -85,6 +85,32 @@ def test_contexts_also_behind_an_equals_sign_and_with_colons(tmp_path: Path) -> 
     assert offered("tow", "connect", "--context", *colons, config=config) == ["prod"]
 
 
+def test_keys_of_settings_and_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profiles = tmp_path / "towline" / "profiles"
+    profiles.mkdir(parents=True)
+    for name in ("prod", "test"):
+        (profiles / f"{name}.yaml").touch()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert offered("tow", "config", "set", "exch") == ["exchange."]
+    assert offered("tow", "config", "get", "exchange.e") == ["exchange.expose"]
+    assert offered("tow", "config", "set", "gra") == ["grace"]
+    assert offered("tow", "config", "load-profile", "") == ["prod", "test"]
+    assert offered("tow", "--profile", "p") == ["prod"]
+
+
+def test_what_is_set_counts_for_what_is_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = kubeconfig(tmp_path, "http://127.0.0.1:1")
+    own = tmp_path / "towline" / "config.yaml"
+    own.parent.mkdir()
+    own.write_text(f"kubeconfig: {config}\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert offered("tow", "connect", "--context", "pr") == ["prod"]
+    own.write_text("something: wrong\n")
+    assert offered("tow", "connect", "--det") == ["--detach"]
+
+
 def test_namespaces_that_the_kubeconfig_names_when_the_cluster_does_not_answer(
     tmp_path: Path,
 ) -> None:
