@@ -18,6 +18,7 @@ _HARMLESS = frozenset(
         "expose",
         "grace",
         "image-pull-secret",
+        "inject",
         "match",
         "mode",
         "namespace",

@@ -20,10 +20,12 @@ def test_lines_name_who_tells_them(capsys):
         view.line("exchange web", "GET /\x1b[2J")
         view.summary("All is up.", event="ready")
     assert capsys.readouterr() == (
-        "connect      | connected.\n"
-        "connect      | Try this.\n"
-        "exchange web | GET /\N{REPLACEMENT CHARACTER}[2J\n"
-        "All is up.\n",
+        (
+            "connect      | connected.\n"
+            "connect      | Try this.\n"
+            "exchange web | GET /\N{REPLACEMENT CHARACTER}[2J\n"
+            "All is up.\n"
+        ),
         "exchange web | note:  this will not work\n",
     )
 
