@@ -20,13 +20,17 @@ from benchmarks.downlink import effort as downlink_effort
 from benchmarks.downlink import run as downlink
 from benchmarks.ground import Ground, prepared
 from benchmarks.measures import Effort, measure
+from benchmarks.mesh import effort as mesh_effort
+from benchmarks.mesh import run as mesh
+from benchmarks.routers import run as routers
 
 FULL = Effort(rounds=3, bulk=1.5, echo=1.0, connect=1.0, first=15)
 QUICK = Effort(rounds=1, bulk=0.3, echo=0.2, connect=0.2, first=3)
 RTTS = [0, 20, 80]
-UPLINK, DOWNLINK = "uplink", "downlink"
+PARTS = UPLINK, DOWNLINK, MESH, ROUTERS = "uplink", "downlink", "mesh", "routers"
 
-RTT_HELP = "in ms; may be given repeatedly; the downlink is measured at the first"
+RTT_HELP = "in ms; may be given repeatedly; all but the uplink are measured at the first"
+PART_HELP = "just this one; routers, which compares proxies, is none of those else measured"
 
 # After what it did at its start a session has this long to settle.
 IDLE_SECONDS = 2.0
@@ -35,7 +39,7 @@ IDLE_SECONDS = 2.0
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="once, and short: a smoke test")
-    parser.add_argument("--part", choices=(UPLINK, DOWNLINK), help="just this one")
+    parser.add_argument("--part", choices=PARTS, help=PART_HELP)
     parser.add_argument("--rtt", type=int, action="append", help=RTT_HELP)
     parser.add_argument("--rounds", type=int, help=f"how often to measure all ({FULL.rounds})")
     parser.add_argument("--output", choices=("text", "json"), default="text")
@@ -43,18 +47,18 @@ def main() -> int:
     effort = QUICK if chosen.quick else FULL
     if chosen.rounds:
         effort = Effort(**asdict(effort) | {"rounds": chosen.rounds})
-    below = downlink_effort.QUICK if chosen.quick else downlink_effort.FULL
     rtts = chosen.rtt or RTTS
     results: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": _machine(),
         "rounds": effort.rounds,
     }
-    with prepared() as ground:
-        if chosen.part != DOWNLINK:
-            results |= run(ground, rtts, effort)
-        if chosen.part != UPLINK:
-            results["downlink"] = downlink.run(ground, rtts[0], below, say)
+    if chosen.part == ROUTERS:
+        results["routers"] = routers.run(routers.QUICK if chosen.quick else routers.FULL, say)
+    else:
+        with prepared() as ground:
+            for part in [chosen.part] if chosen.part else [UPLINK, DOWNLINK, MESH]:
+                results |= _measured(part, ground, rtts, effort, quick=chosen.quick)
     comparisons = aims.compare(results)
     if chosen.output == "json":
         results["aims"] = [asdict(each) | {"met": each.met} for each in comparisons]
@@ -62,6 +66,19 @@ def main() -> int:
     else:
         print(report.render(results, comparisons))
     return 0
+
+
+def _measured(
+    part: str, ground: Ground, rtts: list[int], effort: Effort, *, quick: bool
+) -> dict[str, Any]:
+    """The results of one part, by its name but for the uplink's."""
+    if part == UPLINK:
+        return run(ground, rtts, effort)
+    if part == DOWNLINK:
+        below = downlink_effort.QUICK if quick else downlink_effort.FULL
+        return {part: downlink.run(ground, rtts[0], below, say)}
+    shared = mesh_effort.QUICK if quick else mesh_effort.FULL
+    return {part: mesh.run(ground, rtts[0], shared, say)}
 
 
 def run(ground: Ground, rtts: list[int], effort: Effort) -> dict[str, Any]:

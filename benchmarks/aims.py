@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.comparison import Comparison
 from benchmarks.downlink import aims as downlink_aims
+from benchmarks.mesh import aims as mesh_aims
 
 BULK = ("up_1", "down_1", "up_8", "down_8")
 ECHO_SECONDS = 60e-6
@@ -20,7 +21,7 @@ HELP_SECONDS = 0.15
 
 def compare(results: dict[str, Any]) -> list[Comparison]:
     """All comparisons that the results allow."""
-    return [*_of_uplink(results), *_of_downlink(results)]
+    return [*_of_uplink(results), *_of_downlink(results), *_of_mesh(results)]
 
 
 def _of_uplink(results: dict[str, Any]) -> Iterator[Comparison]:
@@ -36,6 +37,11 @@ def _of_uplink(results: dict[str, Any]) -> Iterator[Comparison]:
 def _of_downlink(results: dict[str, Any]) -> Iterator[Comparison]:
     if "downlink" in results:
         yield from downlink_aims.compare(results["downlink"])
+
+
+def _of_mesh(results: dict[str, Any]) -> Iterator[Comparison]:
+    if "mesh" in results:
+        yield from mesh_aims.compare(results["mesh"])
 
 
 def _of(rtt: int, figures: dict[str, dict[str, float]]) -> Iterator[Comparison]:

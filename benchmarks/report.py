@@ -7,6 +7,8 @@ from typing import Any
 
 from benchmarks.comparison import Comparison
 from benchmarks.downlink import report as downlink_report
+from benchmarks.mesh import report as mesh_report
+from benchmarks.routers import report as routers_report
 from benchmarks.tables import row, table_head
 
 WAYS = ("direct", "kubectl", "websocket", "tow")
@@ -33,7 +35,11 @@ def render(results: dict[str, Any], comparisons: list[Comparison]) -> str:
         lines += [*_figures(results), "", *_processes(results), ""]
     if "downlink" in results:
         lines += [*downlink_report.render(results["downlink"]), ""]
-    return "\n".join([*lines, *_aims(comparisons)])
+    if "mesh" in results:
+        lines += [*mesh_report.render(results["mesh"]), ""]
+    if "routers" in results:
+        lines += [*routers_report.render(results["routers"]), ""]
+    return "\n".join([*lines, *(_aims(comparisons) if comparisons else ())])
 
 
 def _figures(results: dict[str, Any]) -> Iterator[str]:

@@ -58,7 +58,7 @@ def system_layer(archive: tarfile.TarFile, *commands: Path, modules: Iterable[Pa
         _add_link(archive, name, target)
     for name, text in _FILES.items():
         _add_text(archive, name, text)
-    for path in (*commands, *_shared_libraries([*commands, *modules])):
+    for path in (*commands, *shared_libraries([*commands, *modules])):
         _add(archive, path)
     _add_shell(archive)
 
@@ -122,7 +122,7 @@ def _as_program(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return _as_root(info)
 
 
-def _shared_libraries(files: Iterable[Path]) -> list[Path]:
+def shared_libraries(files: Iterable[Path]) -> list[Path]:
     """What the dynamic linker would load for them, as ldd(1) tells."""
     listed = subprocess.run(
         ["ldd", *map(str, files)], capture_output=True, text=True, check=False
@@ -143,7 +143,7 @@ def _add_shell(archive: tarfile.TarFile) -> None:
     if busybox is None:
         return
     _add(archive, Path(busybox))
-    for shared in _shared_libraries([Path(busybox)]):
+    for shared in shared_libraries([Path(busybox)]):
         _add(archive, shared)
     applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
     for applet in applets.stdout.split():

@@ -86,3 +86,44 @@ def test_agent_of_the_downlink_is_weighed_with_its_connections(downlink):
     memory = downlink["downlink"]["memory"]
     assert set(memory) == {"0", "20"}
     assert all({"session", "agent"} <= set(figures) for figures in memory.values())
+
+
+@pytest.fixture(scope="module")
+def mesh(no_trace_of_module):
+    return quick("--part", "mesh")
+
+
+def test_mesh_is_measured_in_every_way(mesh):
+    rates = mesh["mesh"]["rates"]
+    assert set(rates) == {"direct", "nginx", "unmatched", "matched"}
+    for way, by_protocol in rates.items():
+        assert set(by_protocol) == {"h1", "h2", "grpc"}, way
+        for protocol, figures in by_protocol.items():
+            assert min(figures.values()) > 0, (way, protocol)
+    for protocol in ("h1", "h2", "grpc"):
+        assert rates["matched"][protocol]["p50"] > 0.020, "the delay proxy was in the way"
+        assert rates["unmatched"][protocol]["p50"] < rates["matched"][protocol]["p50"]
+
+
+def test_mesh_is_asked_while_people_come_and_go(mesh):
+    found = mesh["mesh"]
+    for who, seen in found["starts"].items():
+        assert 0 < seen["says"] < seen["ready"], who
+        assert min(seen.values()) > 0, who
+    assert found["crowd"]["requests"] > 0
+    assert found["crowd"]["lost"] == 0
+    assert set(found["memory"]) == {"1", "3"}
+
+
+def test_mesh_is_compared_with_its_aims(mesh):
+    named = " ".join(aim["what"] for aim in mesh["aims"])
+    for words in ("HTTP/1.1: unmatched / direct", "gRPC, p50", "joins a mesh", "lost at"):
+        assert words in named
+
+
+def test_proxies_are_compared(no_trace):
+    found = quick("--part", "routers")["routers"]
+    for name in ("envoy", "haproxy", "nginx"):
+        assert found[name]["image"] > 0, name
+        assert found[name]["many"] > 0, name
+    assert found["envoy"]["broken"] == found["envoy"]["lost"] == 0

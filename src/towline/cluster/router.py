@@ -68,8 +68,10 @@ def container(spec: RouterSpec, security: Mapping[str, Any]) -> dict[str, Any]:
             "periodSeconds": 1,
             "failureThreshold": 3,
         },
+        # On a busy node, processors are shared out by what is requested: all requests of the
+        # service come by here.
         "resources": {
-            "requests": {"cpu": "10m", "memory": "64Mi"},
+            "requests": {"cpu": "100m", "memory": "64Mi"},
             "limits": {"memory": "1Gi"},
         },
         "securityContext": dict(security),

@@ -1,0 +1,3 @@
+module towline.dev/lab/origin
+
+go 1.25.0
