@@ -58,6 +58,7 @@ TOOL = Tool(
         "preview": (_LISTENING,),
         "mesh": (
             _LISTENING,
+            Spelling("--mode", ("--mode", "router"), values=("auto",)),
             Spelling("--versionMark", ("--version-mark", "{}")),
             Spelling("--routerImage", ("--router-image", "{}")),
         ),

@@ -25,7 +25,8 @@ class Spelling:
     """An option of another tool.
 
     `meant` is what it is here, "{}" standing for its value; None if nothing here is that. With
-    `values` it is so for these alone. `advice` is told where it is not so.
+    `values` it is so for these alone, of an option that may be ours for others. `advice` is told
+    where it is not so.
     """
 
     name: str
@@ -138,6 +139,8 @@ def _read(
         raise UsageError(f"{name} needs a value.")
     value = words[0].partition("=")[2] if length == 1 else words[1]
     ours = spelling.here(value, options_of(command))
+    if ours is None and name in options_of(command):
+        return length, words[:length]
     if ours is None:
         what = f"{name} {value}" if spelling.values else name
         raise UsageError(
