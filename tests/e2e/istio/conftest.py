@@ -29,12 +29,15 @@ def mesh(lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def meshed(lab: Lab, mesh: None) -> Iterator[Meshed]:
-    """The namespace, with `web` and, as Istio had them before Kubernetes 1.29, `old`."""
+    """The namespace, with `web` and, as Istio had them before Kubernetes 1.29, `old`.
+
+    The service of `web` leads to a port by its name, that of `old` by its number.
+    """
     old = {"sidecar.istio.io/nativeSidecar": "false"}
     there: list[dict[str, Any]] = [
         STRICT,
-        *_application("web", {}),
-        *_application("old", old),
+        *_application("web", "http", {}),
+        *_application("old", 8080, old),
         _client(),
     ]
     with objects.namespace(lab, NAMESPACE, *there, labels=LABELS):
@@ -45,7 +48,9 @@ def meshed(lab: Lab, mesh: None) -> Iterator[Meshed]:
         yield Meshed(lab)
 
 
-def _application(name: str, annotations: dict[str, str]) -> list[dict[str, Any]]:
+def _application(
+    name: str, target_port: str | int, annotations: dict[str, str]
+) -> list[dict[str, Any]]:
     container = {
         "name": "app",
         "image": "localhost/towline/sample:1",
@@ -64,7 +69,7 @@ def _application(name: str, annotations: dict[str, str]) -> list[dict[str, Any]]
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"selector": {"matchLabels": {"app": name}}, "template": template},
     }
-    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    ports = [{"name": "http", "port": 80, "targetPort": target_port}]
     return [deployment, objects.service(name, NAMESPACE, name, ports=ports)]
 
 

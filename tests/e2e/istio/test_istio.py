@@ -94,6 +94,15 @@ def test_connection_without_one_does_not(laptop, meshed):
         assert "reset by peer" in asked.stderr
 
 
+@pytest.mark.parametrize("name", ["web", "old"])
+def test_requests_that_a_rule_tells_come_here_and_others_go_to_the_originals(laptop, meshed, name):
+    arguments = (name, *IN_NAMESPACE, "--match=header:x-user=ada", "--expose=8080:80")
+    with local_application(laptop), connected(laptop, *arguments, command="mesh"):
+        meshed.await_answerer("here", name, "x-user:ada")
+        meshed.await_answerer(name, name)
+    meshed.await_answerer(name, name, "x-user:ada")
+
+
 def test_pod_with_a_version_mark_gets_what_the_meshs_rules_lead_there(lab, laptop, meshed):
     mark = ("--mode=manual", "--version-mark=version:ada")
     arguments = ("deploy/web", *IN_NAMESPACE, *mark, "--expose=8080")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from towline.agent.intercept import Intercepted
 from towline.agent.undo import Record
 from towline.agent.undoing import Changed
-from towline.cluster import interception, restorer, service
+from towline.cluster import interception, restorer, service, sidecar
 from towline.cluster.job import AgentSpec, now
 from towline.cluster.router import FOLDER, SECRETS, RouterSpec
+from towline.cluster.sidecar import Sidecar
 from towline.features.downlink import meshports, selector
 from towline.features.downlink.meshports import MeshPort
 from towline.features.downlink.ports import ServicePort
@@ -27,13 +28,15 @@ from towline.wire.target import Port, Target
 class Place:
     """A service as it was seen, its original selector, its ports, and what answers here for which.
 
-    `taken` are the numbers of all ports that something listens on in the pod.
+    `taken` are the numbers of all ports that something listens on in the pod. `sidecar` is what the
+    original pods have.
     """
 
     found: Object
     selector: Mapping[str, str]
     ports: tuple[MeshPort, ...]
     chosen: Mapping[ServicePort, Target]
+    sidecar: Sidecar | None = None
 
     @property
     def locals(self) -> dict[Port, Target]:
@@ -56,7 +59,8 @@ async def look(client: Client, namespace: str, wanted: Wanted, *, tls: bool) -> 
     selector.refuse_if_unfit(found, original)
     served = meshports.of_service(found, await selector.pods(client, found, original))
     chosen = meshports.choose(served, wanted.exposed, tls=tls)
-    return Place(found, original, served, chosen)
+    injected = await sidecar.of_pods(client, namespace, selector.labels(original))
+    return Place(found, original, served, chosen, injected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ def beginning(place: Place, agent: AgentSpec, sharing: Sharing, *, may_undo: boo
         changed=Changed(SERVICES.path(namespace, name), record),
         may_undo=may_undo,
         linger_seconds=selector.linger_seconds(place.found),
+        sidecar=place.sidecar,
         router=_router(place, table, sharing, names),
     )
     return Beginning(spec, record, table)
@@ -110,19 +115,19 @@ def _routed(place: Place, agent: str, *, tls: bool) -> dict[Port, RoutedPort]:
             each.told.speaks,
             each.told.by,
             fallback,
-            _original(each.service, agent),
+            _original(each.service, place, agent),
             place.found["spec"].get("sessionAffinity") == "ClientIP",
         )
     return found
 
 
-def _original(port: ServicePort, agent: str) -> Target:
+def _original(port: ServicePort, place: Place, agent: str) -> Target:
     """Where the original pods are: by their own addresses, if all listen on the same port.
 
     So the router balances; through the twin's address a client's many requests over one connection
-    would all come to one pod.
+    would all come to one pod. But a sidecar knows a service by its address, and not by its pods'.
     """
-    if port.target_name:
+    if port.target_name or place.sidecar:
         return Target(agent, port.port.number)
     return Target(service.headless_twin(agent), port.listen.number)
 
@@ -131,7 +136,7 @@ def _companions(
     place: Place, agent: str, routed: Mapping[Port, RoutedPort], *, may_undo: bool
 ) -> tuple[tuple[Resource, Object], ...]:
     found, about = place.found, place.found["metadata"]
-    twins = [service.twin(found, place.selector, agent)]
+    twins = [service.twin(found, place.selector, agent, opaque=place.sidecar is not None)]
     if any(each.original.host != agent for each in routed.values()):
         twins.append(service.twin(found, place.selector, agent, headless=True))
     helpers = (

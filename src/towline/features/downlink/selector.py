@@ -49,7 +49,7 @@ async def prepare(client: Client, namespace: str, wanted: Wanted) -> Takeover:
     refuse_if_unfit(found, selector)
     served = ports.of_service(found, await pods(client, found, selector))
     record = Record(agent.name, agent.owner, now(), selector=selector)
-    agent = replace(agent, sidecar=await sidecar.of_pods(client, namespace, _labels(selector)))
+    agent = replace(agent, sidecar=await sidecar.of_pods(client, namespace, labels(selector)))
     may_undo = await restorer.may_be_made(client, namespace, SERVICES, name)
     return Takeover(
         _BySelector(Interception(client, SERVICES, found, record, str(wanted.target))),
@@ -66,10 +66,11 @@ async def pods(client: Client, found: Object, selector: Mapping[str, str]) -> li
     if not ports.has_names(found):
         return []
     namespace = found["metadata"]["namespace"]
-    return (await client.list(PODS, namespace=namespace, labels=_labels(selector))).items
+    return (await client.list(PODS, namespace=namespace, labels=labels(selector))).items
 
 
-def _labels(selector: Mapping[str, str]) -> str:
+def labels(selector: Mapping[str, str]) -> str:
+    """A selector as the API has it in queries."""
     return ",".join(f"{key}={value}" for key, value in selector.items())
 
 
