@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from tests.e2e.tow import Session, connected, starting
 from tests.e2e.waiting import until
 
 # kube-proxy looks at its work once a second.
-SERVED_SECONDS = 20
+SERVED_SECONDS = 20.0
 _ASK_SECONDS = 10.0
 
 
@@ -71,13 +72,19 @@ def record_of(lab: Lab, service: str = "web", namespace: str = "default") -> dic
 
 
 def await_answers(
-    lab: Lab, wanted: str, service: str = "web", port: int = 80, **headers: str
+    lab: Lab,
+    wanted: str,
+    addresses: Sequence[str] = (),
+    seconds: float = SERVED_SECONDS,
+    **headers: str,
 ) -> Answer:
-    """Wait until such requests get their answers, over each family, from who is wanted."""
-    addresses = objects.addresses_of_service(lab, service)
+    """Wait until such requests get their answers from who is wanted, at all addresses: by default
+    those of the service web.
+    """
+    addresses = addresses or objects.addresses_of_service(lab, "web")
 
     def look() -> Answer | None:
-        found = [asked(lab, address, port, **headers) for address in addresses]
+        found = [asked(lab, address, **headers) for address in addresses]
         return found[0] if all(each.name == wanted for each in found) else None
 
-    return until(look, SERVED_SECONDS, f"answers of {wanted!r} to {headers}")
+    return until(look, seconds, f"answers of {wanted!r} to {headers}")

@@ -20,6 +20,7 @@ Json = Mapping[str, Any]
 # Loopback ports of the pod: those of participants, on which the agent listens, and below them the
 # router's own, one a routed port. Both are below what Linux gives to outgoing connections.
 _FIRST_SLOT = 20001
+_SLOTS = 7000
 _FIRST_FALLBACK = 19001
 LOOPBACK = "127.0.0.1"
 
@@ -225,9 +226,16 @@ class Table:
         return Table(self.ports, tuple(participants), self.revision + 1)
 
     def _free(self, taken: Collection[int]) -> Iterator[int]:
+        """Numbers for slots; one that was somebody's is not soon another's, who may not know yet
+        that it is theirs no more.
+        """
         used = {slot for each in self.participants for slot in each.slots.values()}
         used |= {number for each in self.ports for number in (each.port, each.fallback)}
-        return (slot for slot in itertools.count(_FIRST_SLOT) if slot not in used | {*taken})
+        begin = _FIRST_SLOT + self.revision % _SLOTS
+        numbers = itertools.chain(
+            range(begin, _FIRST_SLOT + _SLOTS), itertools.count(_FIRST_SLOT)
+        )
+        return (slot for slot in numbers if slot not in used | {*taken})
 
 
 def fallback_port(taken: Collection[int]) -> int:

@@ -50,7 +50,6 @@ class Seat:
         self._grace_seconds = grace_seconds
         self._force = force
         self._peers: set[Peer] = set()
-        self._claiming: set[Peer] = set()
         self._news = asyncio.Event()
         self._leaving = False
         self._failed: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
@@ -167,7 +166,7 @@ class Seat:
             self.me = replace(self.me, id=new_id())
             await self.enter()
             return
-        self._claim(self._peers - self._claiming)
+        self._claim()
         in_force = await push(self._link, table)
         if stale := [each.id for each in table.participants if self._is_stale(each, in_force)]:
             await self._drop(stale)
@@ -182,18 +181,16 @@ class Seat:
         self._delivery.move(
             {Port(slot): self._locals[port] for port, slot in self.me.slots.items()}
         )
-        self._claiming.clear()
 
     async def _claim_all(self) -> None:
-        self._claim(self._peers)
+        self._claim()
         await self._delivery.claimed()
 
-    def _claim(self, peers: Collection[Peer]) -> None:
+    def _claim(self) -> None:
+        """Claim what is ours by all transports, also what others have ended meanwhile."""
         self._peers = {each for each in self._peers if not each.lost}
-        for peer in self._peers.intersection(peers):
-            self._claiming.add(peer)
+        for peer in self._peers:
             self._delivery.claim(peer)
-        self._claiming &= self._peers
 
     def _may_drop(self, who: Participant, in_force: InForce) -> bool:
         return self._force or in_force.absent_seconds(who) >= self._grace_seconds

@@ -50,7 +50,7 @@ class Delivery:
         self._preface = preface
         self._on_unserved = on_unserved
         self._on_claimed = on_claimed
-        self._claims: set[Stream] = set()
+        self._claims: dict[Stream, tuple[Peer, Port]] = {}
         self._under_way: set[Stream] = set()
         self._flows: WeakSet[UdpDelivery] = WeakSet()
         self._finished = asyncio.Event()
@@ -87,12 +87,13 @@ class Delivery:
                 await asyncio.wait_for(self._until_finished(), FINISH_SECONDS)
 
     def claim(self, peer: Peer) -> None:
-        """Claim the ports through a transport that has come up."""
+        """Claim the ports through a transport that is up, but for those that we have by it."""
         if self._finishing:
             return
-        missing = set(self._destinations)
-        self._claims = {stream for stream in self._claims if not stream.closed}
-        for port in self._destinations:
+        self._claims = {each: what for each, what in self._claims.items() if not each.closed}
+        held = {port for owner, port in self._claims.values() if owner is peer}
+        missing = set(self._destinations) - held
+        for port in tuple(missing):
 
             def accepted(port: Port = port) -> None:
                 missing.discard(port)
@@ -105,8 +106,9 @@ class Delivery:
                     self._claimed.set_exception(error)
 
             claim = Claim(port, self._copy).encode()
-            self._claims.add(peer.open(Kind.CLAIM, claim, _Claim(accepted, refused)))
-        if not missing:  # there are none to claim
+            stream = peer.open(Kind.CLAIM, claim, _Claim(accepted, refused))
+            self._claims[stream] = (peer, port)
+        if not self._destinations:
             self._all_claimed()
 
     def _all_claimed(self) -> None:
