@@ -232,9 +232,7 @@ class Table:
         used = {slot for each in self.participants for slot in each.slots.values()}
         used |= {number for each in self.ports for number in (each.port, each.fallback)}
         begin = _FIRST_SLOT + self.revision % _SLOTS
-        numbers = itertools.chain(
-            range(begin, _FIRST_SLOT + _SLOTS), itertools.count(_FIRST_SLOT)
-        )
+        numbers = itertools.chain(range(begin, _FIRST_SLOT + _SLOTS), itertools.count(_FIRST_SLOT))
         return (slot for slot in numbers if slot not in used | {*taken})
 
 

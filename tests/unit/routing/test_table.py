@@ -42,13 +42,13 @@ def test_port_that_is_not_routed_cannot_be_joined():
         Table((API,)).joining(person("ada"))
 
 
-def test_who_leaves_keeps_the_slot_until_gone():
+def test_slot_of_who_has_left_is_not_soon_anothers():
     table = Table(PORTS).joining(person("ada")).joining(person("eve")).leaving("ada", "nobody")
     assert [each.id for each in table.present()] == ["eve"]
     slot = table.participants[0].slots[Port(8080)]
     assert slot not in table.joining(person("bob")).participants[-1].slots.values()
     gone = table.without("ada")
-    assert gone.joining(person("bob")).participants[-1].slots == {Port(8080): slot}
+    assert slot not in gone.joining(person("bob")).participants[-1].slots.values()
     assert gone.revision == 4
 
 

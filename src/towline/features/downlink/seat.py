@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
@@ -20,10 +21,13 @@ from towline.relay.peer import Peer
 from towline.routing.table import Conflict, Participant, Table
 from towline.wire.target import Port, Target
 
+log = logging.getLogger(__name__)
+
 # How often it is looked whether all is as the table says, and who is not there any more.
 LOOK_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 LEAVE_SECONDS = 5.0
+CLAIM_SECONDS = 10.0
 _TRIES = 3
 
 
@@ -119,7 +123,10 @@ class Seat:
             except SessionError as error:
                 self._failed.set_exception(error)
                 return
-            except (*FAILURES, TowlineError):
+            except (*FAILURES, TowlineError) as error:
+                log.info(
+                    "the part in the mesh is not kept, next try soon: %s", error or repr(error)
+                )
                 await asyncio.sleep(RETRY_SECONDS)
                 self._news.set()
 
@@ -162,10 +169,12 @@ class Seat:
         table = await self._participation.look()
         mine = table.participant(self.me.id)
         if mine is None or mine.leaving:
-            # We have been away, and others have dropped us: another part, as if we came anew.
+            log.info("others have dropped us: joining anew")
             self.me = replace(self.me, id=new_id())
             await self.enter()
             return
+        if mine != self.me:  # our write was not answered, but made
+            self._take(table)
         self._claim()
         in_force = await push(self._link, table)
         if stale := [each.id for each in table.participants if self._is_stale(each, in_force)]:
@@ -183,8 +192,10 @@ class Seat:
         )
 
     async def _claim_all(self) -> None:
+        """Claim what is ours, and wait until it is. Raises what passes of FAILURES."""
         self._claim()
-        await self._delivery.claimed()
+        async with asyncio.timeout(CLAIM_SECONDS):
+            await self._delivery.claimed()
 
     def _claim(self) -> None:
         """Claim what is ours by all transports, also what others have ended meanwhile."""
@@ -197,6 +208,8 @@ class Seat:
 
     def _is_stale(self, who: Participant, in_force: InForce) -> bool:
         """Whether to drop somebody now. All look: who comes first in the table is to be first."""
+        if in_force.absent_seconds(self.me):
+            return False  # it is not only they: the agent has ended all claims
         present = [each.id for each in self.table.present()]
         turn = LOOK_SECONDS if present[:1] != [self.me.id] and present[:1] != [who.id] else 0.0
         absent = in_force.absent_seconds(who)
@@ -204,6 +217,7 @@ class Seat:
 
     async def _drop(self, ids: Collection[str]) -> None:
         """End others' parts, so that no request finds their way gone."""
+        log.info("dropping %s, who are not there any more", ", ".join(ids))
         for change in (_leaving, _without):
             await self._push(await self._participation.change(partial(change, ids=ids)))
 
