@@ -131,7 +131,7 @@ def _read(
     name = _late(words[0]) if early else words[0].partition("=")[0]
     found = _find(command, name)
     if found is None:
-        length = _length(words[0], None) if early else 1
+        length = _length(words[0], None)
         return length, words[:length]
     tool, spelling = found
     length = _length(words[0], found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from towline.cli import ktconnect, telepresence
@@ -159,12 +159,16 @@ def test_advice_names_what_there_is(text: str) -> None:
             assert {word for word in words if word.startswith("-")} <= options_of(words[0])
 
 
-@given(
-    st.lists(st.sampled_from(["-v", "connect", "status", "-n", "x", "--", "--mode", "-d", "=", ""]))
-)
-def test_any_line_is_read_or_refused(words: list[str]) -> None:
+WORDS = ["-v", "-d", "-n", "-nx", "--debug", "--mode", "--dryRun=1", "connect", "clean", "--", ""]
+
+
+@given(st.lists(st.sampled_from(WORDS)))
+@example(["-n", "--mode", "connect"])
+def test_any_line_is_read_or_refused_and_is_read_then_as_it_is(words: list[str]) -> None:
     try:
         ours = translate(words, options_of)
     except UsageError:
         return
-    assert sorted(ours) == sorted(translate(ours, options_of))
+    assert translate(ours, options_of) == ours
+    if "--" in words:
+        assert ours[ours.index("--") :] == words[words.index("--") :]

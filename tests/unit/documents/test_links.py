@@ -27,11 +27,12 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_site_with_broken_links_is_not_built(site: Path) -> None:
+def test_site_with_broken_links_or_a_page_in_no_nav_is_not_built(site: Path) -> None:
+    (site / "docs" / "forgotten.md").write_text("# In no nav\n")
     broken = ["absent.md", "commands.md#absent", "/commands.md"]
     with (site / "docs" / "index.md").open("a") as page:
         page.writelines(f"[link]({link})\n" for link in broken)
     build = [sys.executable, "-m", "mkdocs", "build", "--strict"]
     done = subprocess.run(build, cwd=site, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"Aborted with {len(broken)} warnings" in done.stdout + done.stderr
+    assert f"Aborted with {len(broken) + 1} warnings" in done.stdout + done.stderr
