@@ -6,6 +6,7 @@ a way that this does not follow, it is written anew as a whole, without comments
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from towline.settings.document import Leaf, Section, compose, parse
 from towline.settings.layers import Key
 
+_COMMENT = re.compile(r"(?m)(?:^|[ \t])#")
 _INDENT = "  "
 _ONE_LINE: dict[str, Any] = {"width": float("inf"), "allow_unicode": True}
 _STR = "tag:yaml.org,2002:str"
@@ -21,7 +23,7 @@ _STR = "tag:yaml.org,2002:str"
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The new text, and whether it has lost the comments of the old one."""
+    """The new text, and whether it has lost comments of the old one."""
 
     text: str
     lost_comments: bool = False
@@ -54,7 +56,10 @@ def _put(text: str, key: Key, written: str, file: str) -> Edited:
         section = yaml.MappingNode("tag:yaml.org,2002:map", [], flow_style=False)
         _set(root, command, section)
     _set(section, name, new)
-    return _settled(text, candidate, root, file)
+    edited = _settled(text, candidate, root, file)
+    # Those in the old value, as a list has them, go with it.
+    fewer = len(_COMMENT.findall(edited.text)) < len(_COMMENT.findall(text))
+    return Edited(edited.text, edited.lost_comments or fewer)
 
 
 def remove(text: str, key: Key, file: str) -> Edited:

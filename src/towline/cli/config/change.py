@@ -150,7 +150,7 @@ def _problems(goal: Target, text: str) -> list[Problem]:
 def _write(goal: Target, edited: Edited) -> None:
     store.write(goal.path, edited.text)
     if edited.lost_comments:
-        click.echo(f"note:  {goal.path} had to be written anew, without its comments.", err=True)
+        click.echo(f"note:  Comments in {goal.path} are lost.", err=True)
 
 
 def _tell_what_counts(goal: Target, key: Key) -> None:
