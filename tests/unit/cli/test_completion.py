@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from towline.cli import completion
 from towline.cli import main as cli
 
 CONTEXTS = {"dev": "shop", "prod": "shop", "arn:aws:prod": ""}
@@ -178,6 +180,22 @@ def test_powershell_is_told_each_in_three_lines() -> None:
 def test_option_stays_with_its_value_where_shells_see_one_word(shell: str) -> None:
     done = complete(shell, "tow", "exchange", "web", "--mode=sca")
     assert "--mode=scale" in re.split(r"[\n,]", done.stdout)
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_script_asks_as_it_is_answered(shell: str) -> None:
+    script = CliRunner().invoke(cli.main, ["completion", shell]).output
+    assert f"{shell}_complete" in script
+    assert completion.VARIABLE in script
+    for opening, closing in ("()", "{}", "[]"):
+        text = re.sub(r"(?m)^\s*#.*|'[^']*'|\(\(.*?\)\)", "", script)
+        assert text.count(opening) == text.count(closing)
+
+
+def test_powershell_leads_every_completion_of_tow_to_its_script() -> None:
+    script = CliRunner().invoke(cli.main, ["completion", "powershell"]).output
+    assert script.startswith("Register-ArgumentCompleter -Native -CommandName tow -ScriptBlock {")
+    assert script.rstrip().endswith("}")
 
 
 @pytest.mark.parametrize(
