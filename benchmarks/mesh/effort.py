@@ -19,5 +19,5 @@ class Effort:
     participants: int
 
 
-FULL = Effort(rounds=5, requests=20_000, matched=2_000, starts=5, joins=100, participants=50)
+FULL = Effort(rounds=4, requests=8_000, matched=2_000, starts=5, joins=100, participants=50)
 QUICK = Effort(rounds=1, requests=500, matched=100, starts=1, joins=3, participants=3)

@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 
 import lab.envoy
+from towline.agent import router
 from towline.routing import envoy
 from towline.routing.protocols import Speaks, ToldBy
 from towline.routing.rules import Match
@@ -21,10 +22,6 @@ from towline.routing.table import Participant, RoutedPort, Table
 from towline.wire.target import Port, Target
 
 READY_SECONDS = 60
-
-
-class RejectedError(Exception):
-    """Envoy has not taken a file."""
 
 
 @dataclass
@@ -36,19 +33,19 @@ class Router:
     session: aiohttp.ClientSession
 
     @property
+    def agents(self) -> router.Router:
+        """The router as an agent sees it."""
+        return router.Router(self.folder)
+
+    @property
     def port(self) -> int:
         """Where clients come to, if there is one port only."""
         return self.table.ports[0].port
 
     async def become(self, table: Table) -> None:
-        """Have a table in force; one file after the other. Raises RejectedError."""
-        for file in envoy.files(table):
-            before = await self.statistic(f"{file.stat}.update_rejected")
-            put(self.folder, file)
-            while await self.statistic(f"{file.stat}.version_text") != str(table.revision):
-                if await self.statistic(f"{file.stat}.update_rejected") != before:
-                    raise RejectedError(file.name)
-                await asyncio.sleep(0.005)
+        """Have a table in force. Raises the agent's Refused."""
+        files = [router.File(*each) for each in envoy.files(table)]
+        await self.agents.take(files, str(table.revision))
         self.table = table
 
     async def join(self, id_: str, *match: str, slots: Collection[int] = (), **more) -> None:
@@ -91,20 +88,13 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
-def put(folder: Path, file: envoy.File) -> None:
-    """Write a file so that it is there all at once."""
-    fresh = folder / ".new"
-    fresh.write_text(file.content)
-    fresh.rename(folder / file.name)
-
-
 @asynccontextmanager
 async def running(folder: Path, *ports: RoutedPort, tls_folder: Path | None = None):
     """An Envoy, from when it is ready on."""
     folder.mkdir()
     table = Table(ports)
     for file in envoy.files(table):
-        put(folder, file)
+        (folder / file.name).write_text(file.content)
     arguments = envoy.arguments(ports, str(folder), tls_folder=str(tls_folder or ""))
     log = folder / "log"
     with log.open("wb") as out:

@@ -44,6 +44,9 @@ class _Peer:
     def flush(self) -> None:
         self._writer.write(self.h2.data_to_send())
 
+    def close(self) -> None:
+        self._writer.close()
+
     def send(self, stream: int, data: bytes, *, end: bool = False) -> None:
         self.h2.send_data(stream, data, end_stream=end)
         self.flush()

@@ -273,6 +273,8 @@ def _http_manager(name: str, routes: Config) -> Config:
                     "typed_config": {
                         "@type": f"{_TYPES}.filters.http.router.v3.Router",
                         "suppress_envoy_headers": True,
+                        # Nobody looks at them, and they are made for each request.
+                        "dynamic_stats": False,
                     },
                 }
             ],
