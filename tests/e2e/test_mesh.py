@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e import objects
 from tests.e2e.applications import local_application
+from tests.e2e.broken import told
 from tests.e2e.meshing import asked, await_answers, meshed, meshing, record_of
 from tests.e2e.outage import SILENCE, outage
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
@@ -34,6 +35,9 @@ def test_requests_with_the_header_come_here_and_all_others_to_the_pods(lab, lapt
                 assert "x-forwarded-for" in answer.body["headers"]
                 assert "x-towline" not in answer.headers
             assert len(record_of(lab)["mesh"]["participants"]) == 1
+            sights = {each["target"]: each["uses"] for each in told(laptop, "birdseye")}
+            (use,) = sights["svc/web"]
+            assert (use["rules"], use["laptop"]) == (["header:x-user=ada"], "there")
         await_answers(lab, "web", x_user="ada")
     assert lab.kubectl_json("service", "web")["spec"] == before
 

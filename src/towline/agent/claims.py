@@ -15,9 +15,13 @@ ACCEPT_SECONDS = 3.0
 
 
 class Claims:
-    """The transports of sessions that claim a port."""
+    """The transports of sessions that claim a port.
+
+    `changed` is called when there are some, and with False when there are none any more.
+    """
 
     def __init__(self, port: Port) -> None:
+        self.changed: Callable[[bool], None] = lambda _: None
         self._port = port
         self._claims: dict[Stream, tuple[Peer, bool]] = {}
         self._last = asyncio.get_running_loop().time()
@@ -29,13 +33,17 @@ class Claims:
 
     def add(self, peer: Peer, stream: Stream, *, copy: bool) -> None:
         """Let a peer have what comes, or copies, from now on for as long as its stream lasts."""
+        if not self._claims:
+            self.changed(True)
         self._claims[stream] = (peer, copy)
         stream.handler = _Claim(lambda: self._forget(stream))
         stream.accept()
 
     def _forget(self, stream: Stream) -> None:
-        self._claims.pop(stream, None)
+        claim = self._claims.pop(stream, None)
         self._last = asyncio.get_running_loop().time()
+        if claim and not self._claims:
+            self.changed(False)
 
     def end(self) -> None:
         """Let nobody have it any more."""

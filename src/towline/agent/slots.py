@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from towline.agent.claims import Claims
 from towline.agent.context import Context
 from towline.agent.tcp import TcpPort
+from towline.agent.telling import tell_of_one
 from towline.wire.target import Port, Protocol, Target
 
 
@@ -62,6 +64,7 @@ class Slots:
 
     def _slot(self, number: int) -> TcpPort:
         if number not in self._slots:
-            port = Port(number)
-            self._slots[number] = TcpPort(port, None, self._context, inside=True)
+            slot = TcpPort(Port(number), None, self._context, inside=True)
+            slot.claims.changed = partial(tell_of_one, number)
+            self._slots[number] = slot
         return self._slots[number]

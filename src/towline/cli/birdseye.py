@@ -47,8 +47,8 @@ def command(
 ) -> int:
     """Show all services and workloads of a namespace, and who does what with them.
 
-    Who connects, exchanges, mirrors or has a preview, how and since when, whether their laptop is
-    there, and what was left behind by whom. It changes nothing.
+    Who connects, exchanges, meshes, mirrors or previews, how and since when, whether their laptop
+    is there, and what was left behind by whom. It changes nothing.
     """
     access = permitted_access(kubeconfig, context, namespace, everywhere=all_namespaces)
     where = None if all_namespaces else access.namespace
@@ -108,7 +108,7 @@ def _picture(view: View, output: str) -> str:
 
 def _cells(use: Use) -> tuple[str, ...]:
     laptop = f"{use.laptop}: left behind" if use.left else str(use.laptop)
-    return use.command, " ".join(filter(None, [use.mode, *use.rules])), use.owner, use.since, laptop
+    return use.command, " or ".join(use.rules) or use.mode, use.owner, use.since, laptop
 
 
 def _notes(view: View) -> Iterator[str]:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from tests.unit.agent.running import LONG_GRACE_SECONDS, SECONDS, Running, agent
 from towline.agent.router import ADMIN
 from towline.agent.routing import TABLE, pack
+from towline.agent.telling import away
 from towline.relay.peer import Peer
 from towline.relay.request import request
 from towline.wire.frames import Buffer, Kind, Reason
@@ -166,6 +167,25 @@ async def test_it_tells_for_how_long_nobody_has_been_there(tmp_path: Path) -> No
         later = (await told(peer, {"revision": 0}))["absent"][str(slot)]
         assert 0 < first < later
         peer.close()
+
+
+async def test_its_log_tells_of_each_who_has_a_slot(tmp_path: Path) -> None:
+    slots = [await free_port() for _ in range(2)]
+    async with place(tmp_path) as (running, _):
+        leaver, stayer = [await running.connect() for _ in slots]
+        await told(stayer, table(1, *slots))
+        for peer, slot in ((stayer, slots[0]), (leaver, slots[1])):
+            claiming = Claiming()
+            peer.open(Kind.CLAIM, Claim(Port(slot)).encode(), claiming)
+            async with asyncio.timeout(SECONDS):
+                await claiming.was_accepted.wait()
+        leaver.abort()
+        async with asyncio.timeout(SECONDS):
+            while not (await told(stayer, {"revision": 0}))["absent"][str(slots[1])]:
+                await asyncio.sleep(0.01)
+        stayer.go_away("the session ends")
+        await running.ended()
+        assert away(running.log) == {slots[1]}
 
 
 async def test_an_agent_that_is_started_again_goes_on_with_the_last_table(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from towline.features.upkeep.survey import Agent, survey
 from towline.kube.access import Right, missing_rights
 from towline.kube.client import Client
 from towline.kube.resources import PODS, Object
+from towline.routing.table import Participant, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ async def _of_agent(client: Client, agent: Agent) -> _Seen:
     entry = of_agent(agent)
     where = await presence(client, agent)
     agents = tuple(pod["metadata"]["name"] for pod in agent.pods)
+    place = (entry.namespace, entry.target)
+    if people := _participants(agent):
+        return [(place, _of_participant(each, entry.mode, agents, where)) for each in people]
     use = Use(
         entry.command,
         entry.mode,
@@ -96,7 +101,37 @@ async def _of_agent(client: Client, agent: Agent) -> _Seen:
         where.why,
         left=where.gone and not agent.may_put_back,
     )
-    return [((entry.namespace, entry.target), use)]
+    return [(place, use)]
+
+
+def _participants(agent: Agent) -> list[Participant]:
+    """Who shares what it holds, but for who is about to leave; none if nobody shares it."""
+    for held in agent.held:
+        if held.record is not None and held.record.mesh is not None:
+            with contextlib.suppress(ValueError):
+                return list(Table.from_values(held.record.mesh).present())
+    return []
+
+
+def _of_participant(who: Participant, mode: str, agents: tuple[str, ...], where: Presence) -> Use:
+    """One's part. Whoever does not come back is dropped by the others, so nothing is left."""
+    if (
+        where.session is Whereabouts.THERE
+        and who.slots
+        and where.away.issuperset(who.slots.values())
+    ):
+        where = Presence(Whereabouts.AWAY, "its agent has no link to it at the moment")
+    return Use(
+        "mirror" if who.copy else "mesh",
+        mode,
+        tuple(map(str, who.match)),
+        who.owner,
+        who.since,
+        agents,
+        where.session,
+        where.why,
+        left=False,
+    )
 
 
 # Whose agents in pods of a workload are one session's, as far as can be told.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from towline.agent.telling import AWAY, GONE, last_told
+from towline.agent.telling import AWAY, GONE, away, last_told
 from towline.cluster import podstate
 from towline.cluster.job import CONTAINER
 from towline.cluster.podstate import Phase, PodState
@@ -15,8 +15,8 @@ from towline.kube.client import Client
 from towline.kube.errors import ApiError, NotFound
 from towline.kube.resources import JOBS, PODS, Object
 
-# An agent says little, and what counts last.
-LOG_LINES = 50
+# An agent says little, and what counts last; one of a mesh, a line whenever somebody comes or goes.
+LOG_LINES = 500
 _ENDED = ("Complete", "Failed", "FailureTarget", "SuccessCriteriaMet")
 
 
@@ -31,10 +31,14 @@ class Whereabouts(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Where the session is, and why it is taken to be so."""
+    """Where the session is, and why it is taken to be so.
+
+    Of several that share an agent, those who have a port of `away` in its pod are not there.
+    """
 
     session: Whereabouts
     why: str
+    away: frozenset[int] = frozenset()
 
     @property
     def gone(self) -> bool:
@@ -65,10 +69,12 @@ async def _asked(client: Client, agent: Agent) -> Presence:
 
 async def ask(client: Client, namespace: str, containers: Sequence[tuple[str, str]]) -> Presence:
     """What the agents of one session tell of it, each in a running container of a pod."""
-    told = set()
+    told, ports = set(), []
     for pod, container in containers:
         try:
-            told.add(last_told(await _log(client, namespace, pod, container)))
+            log = await _log(client, namespace, pod, container)
+            told.add(last_told(log))
+            ports.append(away(log))
         except ApiError as error:
             return Presence(Whereabouts.UNKNOWN, f"its agent cannot be asked: {error}")
     if told == {GONE}:
@@ -76,7 +82,8 @@ async def ask(client: Client, namespace: str, containers: Sequence[tuple[str, st
     if told <= {AWAY, GONE}:
         why = "its session has no link at the moment, and may come back"
         return Presence(Whereabouts.AWAY, why)
-    return Presence(Whereabouts.THERE, "its session is there, or may come back")
+    why = "its session is there, or may come back"
+    return Presence(Whereabouts.THERE, why, frozenset.intersection(*ports))
 
 
 def state(agent: Agent) -> str:

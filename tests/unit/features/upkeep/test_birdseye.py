@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ from tests.unit.features.upkeep.leftovers import (
     cluster,
 )
 from towline.agent.telling import AWAY, BACK, GONE
+from towline.agent.undo import ANNOTATION
 from towline.features.upkeep.birdseye import Sight, Use, birdseye
 from towline.features.upkeep.presence import Whereabouts
 from towline.kube.client import Propagation
-from towline.kube.resources import DAEMON_SETS, JOBS, PODS, Object
+from towline.kube.resources import DAEMON_SETS, JOBS, PODS, SERVICES, Object
 
 CONTAINER = "towline-alice-2"
 
@@ -125,6 +127,54 @@ async def test_what_kubernetes_removes_anyway_was_not_left_behind(
     if propagation is Propagation.BACKGROUND:  # it is there for a moment longer
         await place.make(PODS, pod)
     assert list(await seen(place)) == targets
+
+
+def participant(name: str, rule: str, slot: int, **more: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "owner": f"{name}@laptop",
+        "since": SINCE_TIME,
+        "match": [rule],
+        "slots": {"80/TCP": slot},
+        **more,
+    }
+
+
+async def mesh(place: Cluster, *participants: dict[str, Any], log: str = "") -> None:
+    """The service web, which some share."""
+    record = await place.intercepted(log=log, role="mesh")
+    original = {"host": "10.0.0.1", "port": 80}
+    port = {"port": 80, "protocol": "http", "told_by": "name", "fallback": 1, "original": original}
+    table = {"revision": 1, "ports": [port], "participants": participants, "link": 7070}
+    text = replace(record, mesh=table).to_json()
+    change = {"metadata": {"annotations": {ANNOTATION: text}}}
+    await place.client.patch(SERVICES, "web", change, namespace="default")
+
+
+async def test_all_who_share_a_service_are_shown_with_their_rules(place: Cluster) -> None:
+    await mesh(
+        place,
+        participant("ada", "header:x-user=ada", 20001),
+        participant("bob", "path^=/api/,method=POST", 20002, copy=True),
+        participant("eve", "host=x", 20003, leaving=True),
+    )
+    ada, bob = (await seen(place))["svc/web"]
+    assert (ada.command, ada.owner, ada.rules) == ("mesh", "ada@laptop", ("header:x-user=ada",))
+    assert (bob.command, bob.rules) == ("mirror", ("path^=/api/,method=POST",))
+    assert {use.laptop for use in (ada, bob)} == {Whereabouts.THERE}
+
+
+async def test_who_of_them_is_away_is_told(place: Cluster) -> None:
+    people = participant("ada", "host=a", 20001), participant("bob", "host=b", 20002)
+    await mesh(place, *people, log="towline: the session of port 20002 is away")
+    ada, bob = (await seen(place))["svc/web"]
+    assert (ada.laptop, bob.laptop) == (Whereabouts.THERE, Whereabouts.AWAY)
+
+
+async def test_mesh_of_another_version_is_shown_as_one(place: Cluster) -> None:
+    await mesh(place, {"id": 7})
+    (use,) = (await seen(place))["svc/web"]
+    assert (use.command, use.owner) == ("mesh", OWNER_NAME)
 
 
 def pod(name: str, *, owner: Object | None = None, state: str = "running", **env: str) -> Object:
