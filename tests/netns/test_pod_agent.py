@@ -219,6 +219,23 @@ async def test_session_has_the_port_and_the_program_gets_it_back(pod, program, h
         assert await ask(host) == "program"
 
 
+@pytest.mark.parametrize(("host", "source"), [(POD4, "127.0.0.6"), (POD6, "::6")])
+async def test_what_a_sidecar_passes_on_is_the_sessions_then_the_programs(
+    pod, program, host, source
+):
+    with pod.inside():
+        machine.run("ip -6 address add ::6/128 dev lo")
+    behind = ("--behind=127.0.0.6", "--behind=::6")
+    async with agent(pod, options=(*OPTIONS, *behind)):
+        async with session(pod):
+            with pod.inside():
+                assert await ask(host, source=source) == "session"
+        async with asyncio.timeout(SECONDS):
+            with pod.inside():
+                while await ask(host, source=source) != "program":
+                    await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("host", [POD4, POD6])
 async def test_what_nobody_claims_goes_to_the_program_in_the_same_family(pod, program, host):
     async with agent(pod), session(pod) as it:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -49,14 +49,14 @@ class Scene:
         return self.agent[kind].getsockname()[1]
 
     @contextmanager
-    def redirected(self, *exempt):
+    def redirected(self, *exempt, behind=()):
         sources = tuple(map(ip_address, exempt))
         redirections = [
             Redirection(Port(PORT), self.listener(), sources),
             Redirection(Port(UDP_PORT, Protocol.UDP), self.listener(UDP), sources),
         ]
         with self.pod.inside():
-            redirect = Redirect(NAME, redirections)
+            redirect = Redirect(NAME, redirections, tuple(map(ip_address, behind)))
         try:
             yield redirect
         finally:
@@ -117,6 +117,43 @@ def test_what_comes_from_outside_is_the_agents_until_the_end(scene, host, kind):
 def test_the_pod_itself_reaches_its_program_by_its_own_address(scene, host, kind):
     with scene.redirected():
         assert scene.who_gets(host, kind, inside=True) == "program"
+
+
+@pytest.fixture
+def sidecar(scene):
+    """Where one listens for what comes from outside by TCP, but for one port, as Istio has it."""
+    rule = f"meta l4proto tcp tcp dport != {OTHER_PORT} redirect to :15006"
+    chain = "type nat hook prerouting priority -100;"
+    with scene.pod.inside():
+        machine.run("ip -6 address add ::6/128 dev lo")
+        machine.run(f"nft 'table inet mesh {{ chain in {{ {chain} {rule}; }}; }}'")
+    with scene.pod.listen(15006) as listening:
+        yield listening
+
+
+@pytest.mark.parametrize(("host", "source"), [(POD4, "127.0.0.6"), (POD6, "::6")])
+def test_sidecar_has_first_what_comes_and_the_agent_what_it_passes_on(scene, sidecar, host, source):
+    def passed_on():
+        return scene.who_gets(host, source=source, inside=True)
+
+    with scene.redirected(behind=("127.0.0.6", "::6")) as redirect:
+        with scene.connection(host, sidecar):
+            pass
+        assert passed_on() == "agent"
+        assert scene.who_gets(host, inside=True) == "program"
+        assert scene.who_gets(host, UDP) == "agent"
+        assert scene.who_gets(host, port=OTHER_PORT) == "program"
+        redirect.stop()
+        assert passed_on() == "program"
+    assert passed_on() == "program"
+
+
+def test_what_a_sidecar_leaves_alone_is_the_agents(scene, sidecar):
+    redirection = Redirection(Port(OTHER_PORT), scene.listener())
+    with scene.pod.inside():
+        redirect = Redirect(NAME, [redirection], (ip_address("127.0.0.6"),))
+    with closing(redirect):
+        assert scene.who_gets(POD4, port=OTHER_PORT) == "agent"
 
 
 @pytest.mark.parametrize("host", [POD4, POD6])

@@ -24,8 +24,9 @@ def main() -> int:
     redirecting = None
     if it.redirect:
         _be_expendable()
-        kubelet = Kubelet(gateways().union(it.node), dict(it.probed))
-        redirecting = Redirecting(f"towline-{it.port}", kubelet)
+        # A sidecar has the kubelet's probes come from there as well.
+        kubelet = Kubelet(gateways().union(it.node, it.behind), dict(it.probed))
+        redirecting = Redirecting(f"towline-{it.port}", kubelet, tuple(it.behind))
     try:
         code = asyncio.run(
             serve(
@@ -109,6 +110,14 @@ def _add_redirect(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="ADDRESS",
         help="from where the kubelet probes this pod, besides its default gateway",
+    )
+    parser.add_argument(
+        "--behind",
+        type=ipaddress.ip_address,
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="from where a sidecar of this pod connects to its programs, to redirect that",
     )
     parser.add_argument(
         "--probed",

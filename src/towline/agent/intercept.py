@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from towline.agent.addresses import Addresses
 from towline.agent.context import WAITING_BYTES, Context, Run
-from towline.agent.kubelet import Kubelet
+from towline.agent.kubelet import IPAddress, Kubelet
 from towline.agent.redirect import Redirect, Redirection
 from towline.agent.slots import Slots
 from towline.agent.tcp import TcpPort
@@ -53,10 +53,14 @@ class Intercepted:
 
 
 class Redirecting(NamedTuple):
-    """That what comes to the ports is to be redirected here, by an nf_tables table of this name."""
+    """That what comes to the ports is to be redirected here, by an nf_tables table of this name.
+
+    `behind` are the addresses from which a sidecar of this pod passes it on.
+    """
 
     table: str
     kubelet: Kubelet
+    behind: tuple[IPAddress, ...] = ()
 
 
 class Interception:
@@ -91,12 +95,12 @@ class Interception:
             self._context.run(self._context.addresses.find(host))
         listeners = {port: await each.start() for port, each in self._ports.items()}
         if self._redirecting is not None:
-            table, kubelet = self._redirecting
+            table, kubelet, behind = self._redirecting
             redirections = [
                 Redirection(port, listener, kubelet.exempt(port.number))
                 for port, listener in listeners.items()
             ]
-            self._redirect = Redirect(table, redirections)
+            self._redirect = Redirect(table, redirections, behind)
 
     def close(self) -> None:
         """Listen no more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import socket
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
@@ -17,6 +18,8 @@ BACKLOG = 1024
 
 # Missing from the socket module; Linux's number, ip(7).
 _IP_PKTINFO = 8
+# SO_ORIGINAL_DST of linux/netfilter_ipv4.h, and the same for IPv6: a sockaddr_in or sockaddr_in6.
+_ORIGINAL_DESTINATION = 80
 _PACKET_INFO_BYTES = socket.CMSG_SPACE(20)
 
 
@@ -60,6 +63,24 @@ def plain(host: str) -> str:
     """An address without zone, and IPv4 as such although the socket is one of IPv6."""
     host = host.partition("%")[0]
     return host.removeprefix("::ffff:")
+
+
+def asked_address(transport: asyncio.BaseTransport) -> str:
+    """The address of this pod that a client of a TCP port has asked for.
+
+    What was redirected from within the pod has come to its loopback: then the kernel knows.
+    """
+    host = plain(transport.get_extra_info("sockname")[0])
+    connection = transport.get_extra_info("socket")
+    if not ipaddress.ip_address(host).is_loopback:
+        return host
+    with contextlib.suppress(OSError):  # it was not redirected
+        if ":" in host:
+            asked = connection.getsockopt(socket.IPPROTO_IPV6, _ORIGINAL_DESTINATION, 28)
+            return socket.inet_ntop(socket.AF_INET6, asked[8:24])
+        asked = connection.getsockopt(socket.IPPROTO_IP, _ORIGINAL_DESTINATION, 16)
+        return socket.inet_ntop(socket.AF_INET, asked[4:8])
+    return host
 
 
 class UdpClient(NamedTuple):

@@ -1,7 +1,8 @@
 """Redirects ports of this pod to the agent's own listeners, by nf_tables and without its tools.
 
 The table belongs to a netlink socket: the kernel removes it when that closes, also on `kill -9`
-(Linux 5.12). It takes what comes from outside; what this pod itself connects to goes past it.
+(Linux 5.12). It takes what comes from outside; what this pod itself connects to goes past it, but
+for what a sidecar passes on.
 Messages are those of linux/netfilter/nf_tables.h, expressions those of `nft --debug=netlink`.
 """
 
@@ -19,9 +20,10 @@ from towline.relay import netlink
 from towline.relay.netlink import attribute, nested
 from towline.wire.target import Port, Protocol
 
-# Before the usual -100, of a mesh's sidecar for example, and after conntrack at -200.
-_PRIORITY = -101
-_CHAIN = b"prerouting\0"
+# Before the usual -100, and after conntrack at -200. Where a sidecar is to have first what comes
+# from outside, after it: the first chain that translates an address is the last.
+_PRIORITY, _BEHIND_PRIORITY = -101, -99
+_CHAIN, _INNER_CHAIN = b"prerouting\0", b"output\0"
 _HOLDER = b"tracking\0"
 # Together with a port's number the mark of its connections: what an agent that was killed has
 # left of them in conntrack can be found.
@@ -34,7 +36,7 @@ _CREATE = netlink.ACK | netlink.CREATE | netlink.EXCL
 _APPEND = netlink.ACK | netlink.CREATE | 0x800
 _FAMILY_INET = struct.pack(">BBH", 1, 0, 0)
 _TABLE_OWNER = 0x2
-_HOOK_PREROUTING = 0
+_HOOK_PREROUTING, _HOOK_OUTPUT = 0, 3
 _REGISTER = struct.pack(">I", 1)
 _FORGET = 1 << 8 | 2  # of linux/netfilter/nfnetlink_conntrack.h
 _CTA_MARK, _CTA_MARK_MASK = 8, 21
@@ -73,9 +75,16 @@ class Redirection:
 class Redirect:
     """A table of this name, there until :meth:`close` or the end of this process."""
 
-    def __init__(self, name: str, redirections: Sequence[Redirection]) -> None:
-        """Make it. Raises OSError whose text says in one line what the kernel lacks."""
+    def __init__(
+        self, name: str, redirections: Sequence[Redirection], behind: Sequence[IPAddress] = ()
+    ) -> None:
+        """Make it. Raises OSError whose text says in one line what the kernel lacks.
+
+        `behind` are addresses of this pod from which a sidecar connects to its programs, with what
+        has come from outside by TCP.
+        """
         self._table = name.encode() + b"\0"
+        self._behind = behind
         self._marks = {_MARK | each.port.number for each in redirections}
         self._socket: socket.socket | None = None
         try:
@@ -99,9 +108,12 @@ class Redirect:
         """
         if self._socket is None:
             return
-        body = _FAMILY_INET + attribute(1, self._table) + attribute(2, _CHAIN)
+        table = _FAMILY_INET + attribute(1, self._table)
+        chains = (_CHAIN, _INNER_CHAIN) if self._behind else (_CHAIN,)
+        bodies = [table + attribute(2, chain) for chain in chains]
+        stopping = [netlink.message(_DELETE_RULE, netlink.ACK, body) for body in bodies]
         try:
-            netlink.change(self._socket, netlink.message(_DELETE_RULE, netlink.ACK, body))
+            netlink.change(self._socket, *stopping)
         except OSError:  # out of memory: new connections are worth more than old ones
             self.close()
 
@@ -130,15 +142,8 @@ class Redirect:
             _CREATE,
             _FAMILY_INET + attribute(1, self._table) + attribute(2, _number(_TABLE_OWNER)),
         )
-        hook = nested(
-            4, attribute(1, _number(_HOOK_PREROUTING)), attribute(2, struct.pack(">i", _PRIORITY))
-        )
+        yield self._base_chain(_CHAIN, _HOOK_PREROUTING)
         table = attribute(1, self._table)
-        yield netlink.message(
-            _NEW_CHAIN,
-            _CREATE,
-            _FAMILY_INET + table + attribute(3, _CHAIN) + hook + attribute(7, b"nat\0"),
-        )
         yield netlink.message(_NEW_CHAIN, _CREATE, _FAMILY_INET + table + attribute(3, _HOLDER))
         yield self._rule(_HOLDER, _ct(_CT_STATE, _CT_READ))
         for each in redirections:
@@ -147,6 +152,27 @@ class Redirect:
             for source in each.exempt:
                 yield self._rule(_CHAIN, *opening, *_source(source), _verdict(_RETURN))
             yield self._rule(_CHAIN, *opening, *_redirected(each.listener))
+        if self._behind:
+            yield self._base_chain(_INNER_CHAIN, _HOOK_OUTPUT)
+            yield from self._inner_rules(redirections)
+
+    def _inner_rules(self, redirections: Sequence[Redirection]) -> Iterable[bytes]:
+        for each in redirections:
+            if each.port.protocol != Protocol.TCP:
+                continue
+            for source in self._behind:
+                passed_on = (*_source(source), *_to(each.port))
+                marked = _marked(_MARK | each.port.number)
+                yield self._rule(_INNER_CHAIN, *passed_on, *marked)
+                led = (*_opening(each.port), *_redirected(each.listener))
+                yield self._rule(_INNER_CHAIN, *passed_on, *led)
+
+    def _base_chain(self, name: bytes, hook: int) -> bytes:
+        priority = struct.pack(">i", _BEHIND_PRIORITY if self._behind else _PRIORITY)
+        hooked = nested(4, attribute(1, _number(hook)), attribute(2, priority))
+        names = attribute(1, self._table) + attribute(3, name)
+        body = _FAMILY_INET + names + hooked + attribute(7, b"nat\0")
+        return netlink.message(_NEW_CHAIN, _CREATE, body)
 
     def _rule(self, chain: bytes, *expressions: bytes) -> bytes:
         names = attribute(1, self._table) + attribute(2, chain)
@@ -154,9 +180,14 @@ class Redirect:
 
 
 def _arriving(port: Port) -> Iterable[bytes]:
-    """`iif != lo meta l4proto PROTOCOL th dport PORT`."""
-    number = struct.pack(">H", port.number)
+    """`iif != lo`, and :func:`_to`."""
     yield from (_meta(_META_IIF), _compare(_NOT_EQUAL, _LOOPBACK_INDEX))
+    yield from _to(port)
+
+
+def _to(port: Port) -> Iterable[bytes]:
+    """`meta l4proto PROTOCOL th dport PORT`."""
+    number = struct.pack(">H", port.number)
     yield from (_meta(_META_L4PROTO), _compare(_EQUAL, bytes([port.protocol])))
     yield from (_payload(_TRANSPORT_HEADER, 2, 2), _compare(_EQUAL, number))
 

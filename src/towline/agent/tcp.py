@@ -11,7 +11,7 @@ from towline.agent.claims import ACCEPT_SECONDS, Claims
 from towline.agent.context import Context
 from towline.agent.copying import CopiedPassing, Copy
 from towline.agent.kubelet import HEAD_SECONDS, is_request
-from towline.agent.listening import LOOPBACK, bound, plain
+from towline.agent.listening import LOOPBACK, asked_address, bound, plain
 from towline.agent.passing import Passing
 from towline.agent.underway import Underway
 from towline.relay import sockets
@@ -198,8 +198,7 @@ class _Arrival(asyncio.Protocol):
             sockets.abort_with_reset(self._transport)
             return
         if not original.host:
-            asked = plain(self._transport.get_extra_info("sockname")[0])
-            original = Target(asked, original.port)
+            original = Target(asked_address(self._transport), original.port)
         underway = self._port.context.underway
         stream = self._port.claims.offer(self._client, copy=True) if copied else None
         if stream is None:

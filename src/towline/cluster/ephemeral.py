@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from towline.agent.intercept import Intercepted
-from towline.cluster import podstate
+from towline.cluster import podstate, sidecar
 from towline.cluster.agent import Progress
 from towline.cluster.job import AgentSpec, container, now
 from towline.cluster.podprobes import containers, probed_ports
@@ -237,6 +237,7 @@ class EphemeralAgent:
         options = [
             "--redirect",
             *(f"--node={address}" for address in _node_addresses(pod)),
+            *(f"--behind={address}" for address in _sidecar_addresses(pod)),
             *(
                 f"--probed={port.number}={probed[port.number]}"
                 for port in self._ports
@@ -297,6 +298,10 @@ def _node_addresses(pod: Object) -> list[str]:
     status = pod.get("status", {})
     addresses = {each["ip"] for each in status.get("hostIPs") or ()}
     return sorted({*addresses, status.get("hostIP", "")} - {""})
+
+
+def _sidecar_addresses(pod: Object) -> tuple[str, ...]:
+    return sidecar.ADDRESSES if sidecar.is_in(pod) else ()
 
 
 def _ephemeral_names(pod: Object) -> list[str]:

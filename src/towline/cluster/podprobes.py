@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +11,8 @@ from towline.agent.kubelet import HTTP, OTHER
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _HOOKS = ("postStart", "preStop")
+# https://github.com/istio/istio/blob/master/pkg/kube/inject/app_probe.go
+_TAKEN_OVER = "ISTIO_KUBE_APP_PROBERS"
 
 
 def probed_ports(pod: Mapping[str, Any]) -> dict[int, str]:
@@ -23,6 +27,10 @@ def probed_ports(pod: Mapping[str, Any]) -> dict[int, str]:
         for handler in _handlers(container):
             for port, kind in _of_handler(handler, container):
                 found[port] = OTHER if OTHER in (kind, found.get(port)) else HTTP
+        for handler in _passed_on(container):
+            # Others come from where all comes from, with a sidecar: they are the session's, too.
+            http = (port for port, kind in _of_handler(handler, container) if kind == HTTP)
+            found.update(dict.fromkeys(http, HTTP))
     return found
 
 
@@ -37,6 +45,14 @@ def _handlers(container: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         yield container.get(probe) or {}
     for hook in _HOOKS:
         yield (container.get("lifecycle") or {}).get(hook) or {}
+
+
+def _passed_on(container: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The probes of other containers, which a sidecar of Istio has taken over."""
+    for variable in container.get("env") or ():
+        if variable["name"] == _TAKEN_OVER:
+            with contextlib.suppress(ValueError, AttributeError):
+                yield from json.loads(variable.get("value", "")).values()
 
 
 def _of_handler(

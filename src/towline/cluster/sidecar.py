@@ -13,6 +13,9 @@ CONTAINER = "istio-proxy"
 INJECT = "sidecar.istio.io/inject"
 REVISION = "istio.io/rev"
 
+#: From where a sidecar connects to the programs of its pod, with what has come from outside.
+ADDRESSES = ("127.0.0.6", "::6")
+
 # A workload's pods are made alike: a few tell of all.
 _A_FEW = 20
 # What says how a sidecar is to be; on an injected pod the others tell what has been done.
@@ -42,7 +45,7 @@ class Sidecar:
         metadata = pod["metadata"]
         labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
         asked = labels.get(INJECT, annotations.get(INJECT)) == "true"
-        if not asked and all(each["name"] != CONTAINER for each in containers(pod)):
+        if not asked and not is_in(pod):
             return None
         passed_on = {
             key: value
@@ -50,6 +53,11 @@ class Sidecar:
             if key.startswith(_PASSED_ON) and key not in _NOT_PASSED_ON
         }
         return cls(cls.of_revision(labels.get(REVISION, "")).labels, passed_on)
+
+
+def is_in(pod: Object) -> bool:
+    """Whether a pod has a sidecar."""
+    return any(each["name"] == CONTAINER for each in containers(pod))
 
 
 async def of_pods(client: Client, namespace: str, labels: str) -> Sidecar | None:

@@ -13,6 +13,8 @@ from tests.e2e.istio.meshed import NAMESPACE
 from tests.e2e.tow import connected
 
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
+# Sidecars keep their connections: an agent that passes them on ends after 30 s.
+DRAINED_SECONDS = 60
 IN_NAMESPACE = ("-n", NAMESPACE)
 
 
@@ -54,6 +56,10 @@ def exchanged(laptop, target, *arguments):
     return connected(laptop, target, *IN_NAMESPACE, *arguments, command="exchange")
 
 
+def restarts(pod):
+    return {each["name"]: each["restartCount"] for each in pod["status"]["containerStatuses"]}
+
+
 def is_served_outside_of_the_mesh(lab, address, port=80):
     return answering.answers(lab, address, port, REQUEST).startswith(b"HTTP/1.1 200")
 
@@ -92,6 +98,22 @@ def test_connection_without_one_does_not(laptop, meshed):
     with connected(laptop, *IN_NAMESPACE):
         asked = laptop.run("curl", "-sS", "-m", "10", "http://web")
         assert "reset by peer" in asked.stderr
+
+
+@pytest.mark.parametrize("name", ["web", "old"])
+def test_pods_are_held_behind_their_sidecars(lab, laptop, meshed, trace, name):
+    trace.cluster_seconds = DRAINED_SECONDS
+    before = [restarts(pod) for pod in meshed.pods(f"app={name}")]
+    with ExitStack() as here:
+        here.enter_context(local_application(laptop))
+        with exchanged(laptop, f"deploy/{name}", "--mode=ephemeral", "--expose=8080:http"):
+            meshed.await_answerer("here", name)
+            for pod in meshed.pods(f"app={name}"):
+                assert not is_served_outside_of_the_mesh(lab, pod["status"]["podIP"], 8080)
+            here.close()
+            meshed.await_answerer(name, name)
+    meshed.await_answerer(name, name)
+    assert [restarts(pod) for pod in meshed.pods(f"app={name}")] == before
 
 
 @pytest.mark.parametrize("name", ["web", "old"])

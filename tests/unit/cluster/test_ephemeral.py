@@ -127,6 +127,15 @@ async def test_container_is_told_of_ports_node_and_probes(cluster: Cluster) -> N
     ]
 
 
+async def test_container_beside_a_sidecar_is_told_of_that(cluster: Cluster) -> None:
+    await cluster.started()
+    assert option(cluster.added[0], "behind") == []
+    injected = {**cluster.pod["spec"], "initContainers": [{"name": "istio-proxy"}]}
+    await cluster.change(spec={**injected, "ephemeralContainers": []})
+    await cluster.started()
+    assert option(cluster.added[0], "behind") == ["127.0.0.6", "::6"]
+
+
 async def test_old_cluster_tells_one_address_of_the_node(cluster: Cluster) -> None:
     await cluster.change(status={"phase": "Running", "hostIP": "10.0.0.1"})
     await cluster.started()

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -60,3 +61,25 @@ def test_all_containers_count_and_hooks_as_well() -> None:
     two = {"name": "b", "readinessProbe": {"tcpSocket": {"port": 3}}}
     found = probed_ports(pod(one, two, initContainers=[sidecar]))
     assert found == {1: "other", 2: "http", 3: "other"}
+
+
+def test_probes_that_a_sidecar_has_taken_over_are_known_if_they_can_be_told() -> None:
+    taken = {
+        "/app-health/a/readyz": HTTP_GET,
+        "/app-health/a/livez": {"tcpSocket": {"port": 9090}},
+    }
+    variable = {"name": "ISTIO_KUBE_APP_PROBERS", "value": json.dumps(taken)}
+    rewritten = {"httpGet": {"port": 15020, "path": "/app-health/a/readyz"}}
+    found = probed_ports(
+        pod(
+            {"name": "a", "readinessProbe": rewritten},
+            initContainers=[{"name": "istio-proxy", "env": [variable]}],
+        )
+    )
+    assert found == {8080: "http", 15020: "http"}
+
+
+@pytest.mark.parametrize("value", ["", "{", "[]", "7"])
+def test_what_no_sidecar_of_istio_has_written_is_no_matter(value: str) -> None:
+    variable = {"name": "ISTIO_KUBE_APP_PROBERS", "value": value}
+    assert probed_ports(pod({"name": "a", "env": [variable]})) == {}
