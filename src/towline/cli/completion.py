@@ -70,21 +70,23 @@ class _Bash(shell_completion.BashComplete):
         cut = os.environ["COMP_WORDS"].split("\n")[: int(os.environ["COMP_CWORD"]) + 1]
         words = [""]
         for word in cut[1:]:
-            if word == ":" or words[-1].endswith(":"):
-                words[-1] += word
-            elif word == "=":
+            if word == "=" and words[-1].startswith("-"):
                 words.append("")
+            elif word in {":", "="} or words[-1].endswith((":", "=")):
+                words[-1] += word
             elif words[-1]:
                 words.append(word)
             else:
                 words[-1] = word
         words = ["".join(shell_completion.split_arg_string(word)) for word in words]
         *args, incomplete = words
-        self._begun = incomplete[: incomplete.rfind(":") + 1]
+        # Where COMP_WORDBREAKS has no colon, the word is whole, and so is what replaces it.
+        last = "".join(shell_completion.split_arg_string(cut[-1])).removeprefix(":")
+        self._begun = incomplete.removesuffix(last)
         return args, incomplete
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
-        """As click's, without what stands before the last colon already."""
+        """As click's, without what stands before the word already."""
         return f"{item.type},{str(item.value).removeprefix(self._begun)}"
 
 

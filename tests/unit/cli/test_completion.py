@@ -85,6 +85,8 @@ def test_contexts_also_behind_an_equals_sign_and_with_colons(tmp_path: Path) -> 
     assert offered("tow", "connect", "--context", "=", "pr", config=config) == ["prod"]
     colons = ("arn", ":", "aws", ":", "p")
     assert offered("tow", "connect", "--context", *colons, config=config) == ["prod"]
+    whole = "arn:aws:p"  # as where COMP_WORDBREAKS has no colon
+    assert offered("tow", "connect", "--context", whole, config=config) == ["arn:aws:prod"]
 
 
 def test_keys_of_settings_and_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +113,29 @@ def test_what_is_set_counts_for_what_is_offered(
     assert offered("tow", "connect", "--context", "pr") == ["prod"]
     own.write_text("something: wrong\n")
     assert offered("tow", "connect", "--det") == ["--detach"]
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("mesh --match header : x-user = ada we", ["mesh", "--match", "header:x-user=ada", "we"]),
+        ("mesh --match path^ = /api web", ["mesh", "--match", "path^=/api", "web"]),
+        ("mesh --context = la", ["mesh", "--context", "la"]),
+        ("mesh --context =", ["mesh", "--context", ""]),
+        ("mesh --expose 8080 :", ["mesh", "--expose", "8080:"]),
+        ("mesh --expose 1:2,3 : 4", ["mesh", "--expose", "1:2,3:4"]),
+        ("mesh 'web", ["mesh", "web"]),
+        ("", [""]),
+    ],
+)
+def test_bash_cuts_words_that_are_whole(
+    monkeypatch: pytest.MonkeyPatch, words: str, meant: list[str]
+) -> None:
+    cut = ["tow", *words.split(" ")]
+    monkeypatch.setenv("COMP_WORDS", "\n".join(cut))
+    monkeypatch.setenv("COMP_CWORD", str(len(cut) - 1))
+    args, incomplete = completion._class_of("bash")(cli.main, {}, "tow", "_").get_completion_args()
+    assert [*args, incomplete] == meant
 
 
 def test_namespaces_that_the_kubeconfig_names_when_the_cluster_does_not_answer(
