@@ -59,7 +59,8 @@ def arguments(
     return [
         *("--config-yaml", config),
         *("--concurrency", "2", "--disable-hot-restart"),
-        *("--log-level", "warning"),
+        # Of `misc` are warnings about settings that are new.
+        *("--log-level", "warning", "--component-log-level", "misc:error"),
         *("--drain-strategy", "immediate"),
     ]
 

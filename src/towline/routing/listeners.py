@@ -288,6 +288,7 @@ def _http1() -> Config:
     return {
         "header_key_format": {"stateful_formatter": keeping},
         "enable_trailers": True,
+        "allow_custom_methods": True,
     }
 
 
