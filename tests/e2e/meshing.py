@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -38,8 +39,16 @@ class Answer:
     body: dict[str, Any]
 
 
-def asked(lab: Lab, address: str, port: int = 80, path: str = "/", **headers: str) -> Answer:
-    """What a client in the cluster gets for a request; the name is "" without an answer.
+def asked(
+    lab: Lab,
+    address: str,
+    port: int = 80,
+    path: str = "/",
+    context: ssl.SSLContext | None = None,
+    **headers: str,
+) -> Answer:
+    """What a client in the cluster gets for a request, by TLS if it has a context for that; the
+    name is "" without an answer.
 
     Names of headers have `_` for `-`.
     """
@@ -48,9 +57,11 @@ def asked(lab: Lab, address: str, port: int = 80, path: str = "/", **headers: st
     request = f"{head}\r\n\r\n".encode()
 
     def inside() -> bytes:
-        with socket.create_connection((address, port), _ASK_SECONDS) as client:
-            client.sendall(request)
-            return b"".join(iter(lambda: client.recv(1 << 16), b""))
+        with socket.create_connection((address, port), _ASK_SECONDS) as plain:
+            secure = context.wrap_socket(plain, server_hostname="web") if context else plain
+            with secure as client:
+                client.sendall(request)
+                return b"".join(iter(lambda: client.recv(1 << 16), b""))
 
     try:
         answer = namespaces.call_inside(lab.layout.node_net, inside)

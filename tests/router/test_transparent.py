@@ -84,7 +84,9 @@ async def test_responses_arrive_as_they_were_sent(scene):
     )
 
 
-@pytest.mark.parametrize("line", ["OPTIONS /", "HEAD /", "PATCH /", "PROPFIND /", "BREW /", "own /"])
+@pytest.mark.parametrize(
+    "line", ["OPTIONS /", "HEAD /", "PATCH /", "PROPFIND /", "BREW /", "own /"]
+)
 async def test_methods_pass(scene, line):
     async def answer(exchange: http1.Exchange) -> None:
         exchange.send("204 No Content")
