@@ -97,11 +97,14 @@ def test_service_keeps_its_ways(lab, laptop, kind):
     made = [workload("Deployment", SHARED), service(SHARED, **kind)]
     with standing(lab, *made), local_application(laptop, "here") as port:
         (address, *_) = objects.addresses_of_service(lab, SHARED)
+
+        def pods(name: str, **headers: str) -> set[str]:
+            answers = [asked(lab, address, **headers) for _ in range(20)]
+            return {each.body["pod"] for each in answers if each.name == name}
+
         with meshed(laptop, SHARED, f"--expose={port}:{HTTP}", ADA):
-            until(
-                lambda: asked(lab, address, x_user="ada").name == "here",
-                SERVED_SECONDS,
-                "answers from here",
-            )
-            pods = {asked(lab, address).body["pod"] for _ in range(20)}
-            assert len(pods) == (1 if kind is AFFINITY else 2)
+            until(lambda: pods("here", x_user="ada"), SERVED_SECONDS, "answers from here")
+            if kind is AFFINITY:
+                assert len(pods(SHARED)) == 1
+            else:
+                until(lambda: len(pods(SHARED)) == 2, SERVED_SECONDS, "answers of both pods")
