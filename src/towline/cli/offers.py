@@ -124,9 +124,9 @@ def _kubeconfig_contexts(ctx: click.Context) -> Mapping[str, Entry]:
 def _ask(ctx: click.Context, question: Question) -> list[str]:
     """What the cluster that is meant on this command line says, or nothing."""
     from towline.errors import TowlineError  # noqa: PLC0415
+    from towline.kube.call import Patience  # noqa: PLC0415
     from towline.kube.client import Client  # noqa: PLC0415
     from towline.kube.config import load_access  # noqa: PLC0415
-    from towline.kube.transport import Patience  # noqa: PLC0415
 
     async def ask() -> list[str]:
         access = load_access(

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from towline.kube import watch
+from towline.kube.call import Call, Params, Patience
 from towline.kube.errors import Gone, ServerError
 from towline.kube.resources import Object, Resource, action
-from towline.kube.transport import Call, Params, Patience, Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -66,6 +66,9 @@ class Client:
     """A user's connection to one cluster; opened by the first request, closed by `async with`."""
 
     def __init__(self, access: Access, patience: Patience | None = None) -> None:
+        # It takes as long to import as all else together, and many commands ask no cluster.
+        from towline.kube.transport import Transport  # noqa: PLC0415
+
         self.access = access
         self.patience = patience or Patience()
         self._transport = Transport(access, self.patience)

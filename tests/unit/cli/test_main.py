@@ -53,13 +53,19 @@ def test_help_begins_with_examples_of_the_command(ctx: click.Context) -> None:
     assert all(ctx.command_path in line for line in lines)
 
 
+def imports(code: str, *names: str) -> bool:
+    """Whether a program of its own imports one of these modules."""
+    code = f"import sys; {code}; sys.exit(any(name in sys.modules for name in {names!r}))"
+    return subprocess.run([sys.executable, "-c", code], check=False).returncode != 0
+
+
 def test_help_imports_no_command() -> None:
-    code = (
-        "import sys; from towline.cli.main import main;"
-        "main(['--help'], standalone_mode=False);"
-        "sys.exit(any(name in sys.modules for name in ('aiohttp', 'asyncio', 'rich', 'yaml')))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = "from towline.cli.main import main; main(['--help'], standalone_mode=False)"
+    assert not imports(code, "aiohttp", "asyncio", "rich", "yaml")
+
+
+def test_what_can_be_set_is_known_without_what_asks_the_cluster() -> None:
+    assert not imports("from towline.cli.schema import schema; schema()", "aiohttp", "rich")
 
 
 def test_unknown_command_names_the_nearest_one() -> None:

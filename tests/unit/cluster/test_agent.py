@@ -11,10 +11,10 @@ from tests.unit.cluster.controllers import RUNNING, an_event, play_pod, the_job
 from towline.cluster.agent import Agent
 from towline.cluster.job import AgentSpec
 from towline.errors import AccessError, AgentError
+from towline.kube.call import Patience
 from towline.kube.client import Client
 from towline.kube.errors import Forbidden, ServerError
 from towline.kube.resources import JOBS
-from towline.kube.transport import Patience
 
 
 async def test_start_returns_with_the_pod_when_it_runs() -> None:

@@ -18,10 +18,10 @@ from towline.agent.undo import AGENT_LABEL, ANNOTATION, Record, apply
 from towline.cluster import interception
 from towline.cluster.interception import Interception
 from towline.errors import SessionError
+from towline.kube.call import Patience
 from towline.kube.client import Client
 from towline.kube.errors import ServerError
 from towline.kube.resources import SERVICES
-from towline.kube.transport import Patience
 
 KEY = Key(Collection("api/v1", "services"), "default", "web")
 RECORD = Record("job-1", "jane@laptop", "2026-01-02T03:04:05+00:00", {"app": "web"})

@@ -14,10 +14,10 @@ from tests.unit.cluster.controllers import RUNNING, play_pod, set_status
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
 from towline.errors import AgentError, TowlineError
+from towline.kube.call import Patience
 from towline.kube.client import Client
 from towline.kube.errors import NotFound
 from towline.kube.resources import JOBS
-from towline.kube.transport import Patience
 from towline.relay.peer import LinkLost
 
 ENDED = {"phase": "Failed", "reason": "Evicted", "message": "the node is full"}

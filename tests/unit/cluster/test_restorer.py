@@ -7,9 +7,9 @@ import pytest
 from tests.fakes.apihandlers import Attributes
 from tests.fakes.apiserver import ApiServer
 from towline.cluster import restorer
+from towline.kube.call import Patience
 from towline.kube.client import Client
 from towline.kube.resources import SERVICES
-from towline.kube.transport import Patience
 
 SECONDS = 10.0
 

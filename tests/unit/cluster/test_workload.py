@@ -12,10 +12,10 @@ from tests.fakes.apiserver import ApiServer
 from tests.fakes.objectstore import Collection, Key
 from towline.cluster import workload
 from towline.cluster.workload import BorrowedLabels
+from towline.kube.call import Patience
 from towline.kube.client import Client
 from towline.kube.errors import ApiError
 from towline.kube.resources import PODS
-from towline.kube.transport import Patience
 
 OWN = {"app": "agent", "job-name": "towline-1", "towline/agent": "towline-1"}
 BORROWED = {"app": "web", "tier": "front"}

@@ -4,9 +4,9 @@ import pytest
 
 from tests.fakes.apiserver import ApiServer
 from towline.kube.access import Right, missing_rights
+from towline.kube.call import Patience
 from towline.kube.client import Client
 from towline.kube.errors import ServerError
-from towline.kube.transport import Patience
 
 CREATE_JOBS = Right("create", "batch", "jobs", namespace="dev")
 FORWARD = Right("create", "", "pods", "portforward", "dev")

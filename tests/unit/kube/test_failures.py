@@ -11,9 +11,10 @@ import aiohttp
 import pytest
 
 from tests.fakes.apiserver import ApiServer
+from towline.kube.call import Call, Patience
 from towline.kube.config import Access
 from towline.kube.errors import ConnectionFailed
-from towline.kube.transport import Call, Patience, Transport
+from towline.kube.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -20,11 +20,11 @@ from tests.fakes.forwards import (
 )
 from tests.fakes.kubelet import Channel, PortError, PortForward
 from tests.fakes.switching import Asked, frame, serving
+from towline.kube.call import Patience
 from towline.kube.channels import MESSAGE_BYTES
 from towline.kube.client import Client
 from towline.kube.errors import ConnectionFailed, Forbidden
 from towline.kube.streams import PortForwardError
-from towline.kube.transport import Patience
 
 if TYPE_CHECKING:
     import ssl

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from tests.fakes.apiserver import ApiServer
+from towline.kube.call import Call, Patience
 from towline.kube.config import Access, ExecPlugin, Tls, User
 from towline.kube.errors import (
     ConnectionFailed,
@@ -22,7 +23,7 @@ from towline.kube.errors import (
     Unauthorized,
 )
 from towline.kube.resources import CONFIG_MAPS, NAMESPACES, PODS
-from towline.kube.transport import Call, Patience, Transport
+from towline.kube.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.objectstore import Collection, Key
+from towline.kube.call import Patience
 from towline.kube.client import Client
 from towline.kube.errors import ConnectionFailed, Forbidden
 from towline.kube.resources import PODS
-from towline.kube.transport import Patience
 from towline.kube.watch import EventType, WatchEvent, lines, until
 
 if TYPE_CHECKING:
