@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Sequence
 
@@ -33,7 +32,7 @@ def give(context: click.Context, command: click.Command, arguments: Sequence[str
     options = options_of(command)
     if name in UNSETTABLE or not options:
         return
-    settings = load_all(context, Schema({name: options}))
+    settings = load_all(context, name)
     if not _is_question(context, arguments):
         settings.raise_problems()
     context.obj = settings
@@ -47,13 +46,14 @@ def give(context: click.Context, command: click.Command, arguments: Sequence[str
     }
 
 
-def load_all(context: click.Context, running: Schema | None = None) -> Settings:
+def load_all(context: click.Context, running: str = "") -> Settings:
     """All settings, with the environment's for the command that is running, or for all."""
+    everything = schema(running)
     return load(
         places.find(),
-        functools.cache(schema),
+        everything,
         environ=os.environ,
-        running=running or schema(),
+        running=Schema({running: everything.commands[running]}) if running else everything,
         points=distribution.installed(),
         profile=context.find_root().params.get("profile"),
     )

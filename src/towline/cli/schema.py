@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -16,17 +17,39 @@ from towline.settings.schema import Kind, Option, Options, Schema, nearest
 UNSETTABLE = frozenset({"config"})
 
 
-def schema() -> Schema:
-    """What can be set for all commands, which are imported for that."""
-    from towline.cli import main  # noqa: PLC0415 (which imports this)
+def schema(first: str = "") -> Schema:
+    """What can be set for all commands, of which `first` is looked at first."""
+    return Schema(_Commands(first))
 
-    context = click.Context(main.main)
-    found = {}
-    for name in main.COMMANDS:
-        command = main.main.get_command(context, name)
-        if command is not None and name not in UNSETTABLE:
-            found[name] = options_of(command)
-    return Schema(found)
+
+class _Commands(Mapping[str, Options]):
+    """The options of each command, which is imported when they are asked for."""
+
+    def __init__(self, first: str) -> None:
+        from towline.cli import main  # noqa: PLC0415 (which imports this)
+
+        self._main = main.main
+        names = [name for name in main.COMMANDS if name not in UNSETTABLE]
+        self._names = sorted(names, key=lambda name: name != first)
+        self._found: dict[str, Options] = {}
+
+    def __getitem__(self, name: str) -> Options:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._found:
+            command = self._main.get_command(click.Context(self._main), name)
+            assert command is not None
+            self._found[name] = options_of(command)
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def options_of(command: click.Command) -> Options:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,38 +53,41 @@ class _Checking:
             )
 
     def _entry(self, command: str, name: str, member: Leaf | Section) -> None:
-        options = self._options(command, name)
-        if not options:
+        option = next(self._options(command, name), None)
+        if option is None:
             what, hint = unknown(self._schema, command, name)
             self._complain(member.line, what, hint)
         elif isinstance(member, Section):
             self._complain(member.line, f"'{name}' needs a value here, not further names.")
-        elif self._is_right(name, member, options):
+        elif self._is_right(command, option, member):
             origin = Origin(self._layer, self._file, member.line)
-            texts = self._from_here(options[0], member.texts)
+            texts = self._from_here(option, member.texts)
             self.done.entries[command, name] = Written(texts, origin)
 
-    def _options(self, command: str, name: str) -> list[Option]:
-        """Those that are meant."""
+    def _options(self, command: str, name: str) -> Iterator[Option]:
+        """Those that are meant, one by one."""
         if command:
-            option = self._schema.commands[command].get(name)
-            return [option] if option else []
-        return [OWN[name]] if name in OWN else list(self._schema.having(name).values())
+            options = self._schema.commands[command]
+            return iter([options[name]] if name in options else [])
+        if name in OWN:
+            return iter([OWN[name]])
+        return (option for _, option in self._schema.having(name))
 
-    def _is_right(self, name: str, leaf: Leaf, options: list[Option]) -> bool:
+    def _is_right(self, command: str, option: Option, leaf: Leaf) -> bool:
         """Whether the value may be written here; complains if not."""
+        name = option.name
         if name == "profile" and self._layer is not Layer.USER:
             what = "A profile is chosen by whoever uses it, not here."
             return self._complain(leaf.line, what, _PROFILE_HINT)
         if leaf.texts is None:
             return True
-        if leaf.is_list and not options[0].multiple:
+        if leaf.is_list and not option.multiple:
             return self._complain(leaf.line, f"'{name}' takes one value, not a list.")
-        fault = wrong(options, leaf.texts)
+        fault = wrong(self._options(command, name), leaf.texts)
         if fault:
             return self._complain(leaf.line, f"'{name}': {fault}")
-        reason = _refusal(options, leaf.texts) if self._layer is Layer.TEAM else ""
-        if reason:
+        options = self._options(command, name)
+        if self._layer is Layer.TEAM and (reason := _refusal(options, leaf.texts)):
             return self._complain(
                 leaf.line,
                 f"'{name}' may not be set so by a file that comes with a clone: {reason}.",
@@ -116,9 +119,9 @@ def wrong(options: Iterable[Option], texts: tuple[str, ...]) -> str:
 
 
 def _refusal(options: Iterable[Option], texts: tuple[str, ...]) -> str:
+    """Why not; one that can have the value tells it for all, as those of one name are alike."""
     read = ((option, usable(option, texts)) for option in options)
-    reasons = (option.refusal(value) for option, value in read if value is not None)
-    return next(filter(None, reasons), "")
+    return next((option.refusal(value) for option, value in read if value is not None), "")
 
 
 def unknown(schema: Schema, command: str, name: str) -> tuple[str, str]:
@@ -132,7 +135,7 @@ def unknown(schema: Schema, command: str, name: str) -> tuple[str, str]:
     else:
         near = nearest(name, set(schema.commands[command]))
         what = f"'tow {command}' has no option '{name}'."
-        others = schema.having(name)
+        others = sorted(dict(schema.having(name)))
         if others and not near:
-            return what, f"These have it: {', '.join(sorted(others))}."
+            return what, f"These have it: {', '.join(others)}."
     return what, f"Did you mean '{near}'?" if near else "'tow config show --all' lists all names."

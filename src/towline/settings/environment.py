@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from towline.settings.check import Checked, wrong
 from towline.settings.layers import Key, Layer, Origin, Written
@@ -19,9 +19,7 @@ def variable(command: str, name: str) -> str:
     return PREFIX + words.upper().replace("-", "_").replace(" ", "_")
 
 
-def read(
-    schema: Schema, environ: Mapping[str, str], everything: Callable[[], Schema] | None = None
-) -> Checked:
+def read(schema: Schema, environ: Mapping[str, str], everything: Schema | None = None) -> Checked:
     """What the environment says, about these commands only. An empty variable says nothing.
 
     Several values stand on a line each, or on one line with spaces between. A value for all that
@@ -36,7 +34,7 @@ def read(
         texts = _split(text) if options[0].multiple else (text,)
         fault = wrong(options, texts)
         if fault and not key[0] and everything:
-            fault = wrong([*options, *everything().having(key[1]).values()], texts)
+            fault = wrong(dict(everything.having(key[1])).values(), texts)
         if fault:
             done.problems.append(Problem(name, 0, fault, "That is a variable of the environment."))
         else:
@@ -60,7 +58,7 @@ def _keys(schema: Schema) -> Iterator[tuple[Key, list[Option]]]:
     for name, option in OWN.items():
         yield ("", name), [option]
     for name in schema.options():
-        yield ("", name), list(schema.having(name).values())
+        yield ("", name), list(dict(schema.having(name)).values())
     for command, options in schema.commands.items():
         for name, option in options.items():
             yield (command, name), [option]

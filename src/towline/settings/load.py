@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -59,7 +59,7 @@ class Settings:
 
 def load(
     places: Places,
-    everything: Callable[[], Schema],
+    everything: Schema,
     *,
     environ: Mapping[str, str],
     running: Schema,
@@ -68,8 +68,8 @@ def load(
 ) -> Settings:
     """Read all layers. `profile` is one for once, NO_PROFILE for none.
 
-    The environment is read for the command that is `running` only. Files are checked against
-    `everything` that can be set, which is asked for when there is a file.
+    The environment is read for the command that is `running` only, files are checked against
+    `everything` that can be set.
     """
     loading = _Loading(places, everything)
     loading.distribution(points)
@@ -80,7 +80,7 @@ def load(
 
 
 class _Loading:
-    def __init__(self, places: Places, everything: Callable[[], Schema]) -> None:
+    def __init__(self, places: Places, everything: Schema) -> None:
         self.done = Settings()
         self._places = places
         self._everything = everything
@@ -130,6 +130,6 @@ class _Loading:
     def _check(self, layer: Layer, section: Section, file: str, base: Path) -> None:
         if not section.members:
             return
-        checked = check(section, self._everything(), layer, file, base)
+        checked = check(section, self._everything, layer, file, base)
         self.done.layers.append(Contents(layer, checked.entries))
         self.done.problems += checked.problems

@@ -36,9 +36,7 @@ def _of_option(settings: Settings, schema: Schema, name: str) -> Iterator[Line]:
         value = settings.value("", OWN[name])
         yield Line(("", name), value.value, value.origin)
         return
-    values = {
-        command: settings.value(command, option) for command, option in schema.having(name).items()
-    }
+    values = {command: settings.value(command, option) for command, option in schema.having(name)}
     are_alike = len({repr(value.value) for value in values.values()}) == 1
     for command, value in values.items():
         yield Line(_key(command, name, value, are_alike=are_alike), value.value, value.origin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -47,15 +47,15 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The options of each command, by the commands' names."""
+    """The options of each command, by the commands' names; some may be slow to look at."""
 
     commands: Mapping[str, Options]
 
-    def having(self, name: str) -> dict[str, Option]:
-        """The commands that have an option of this name, and that option of theirs."""
-        return {
-            command: options[name] for command, options in self.commands.items() if name in options
-        }
+    def having(self, name: str) -> Iterator[tuple[str, Option]]:
+        """The commands that have an option of this name, and that option of theirs, one by one."""
+        for command, options in self.commands.items():
+            if name in options:
+                yield command, options[name]
 
     def options(self) -> set[str]:
         """The names of all options, of whatever command."""

@@ -50,11 +50,11 @@ def test_wrong_value_names_the_variable() -> None:
 
 def test_value_for_all_may_be_for_other_commands() -> None:
     mirror = Schema({"mirror": SAMPLE.commands["mirror"]})
-    found = read(mirror, {"TOW_MODE": "scale"}, lambda: SAMPLE)
+    found = read(mirror, {"TOW_MODE": "scale"}, SAMPLE)
     assert resolve([Contents(Layer.ENVIRONMENT, found.entries)], "mirror", MODE).value is None
     assert found.problems == []
-    assert len(read(mirror, {"TOW_MODE": "scales"}, lambda: SAMPLE).problems) == 1
-    assert len(read(mirror, {"TOW_MIRROR_MODE": "scale"}, lambda: SAMPLE).problems) == 1
+    assert len(read(mirror, {"TOW_MODE": "scales"}, SAMPLE).problems) == 1
+    assert len(read(mirror, {"TOW_MIRROR_MODE": "scale"}, SAMPLE).problems) == 1
 
 
 def test_misspelt_variable_is_told_of_with_the_nearest() -> None:

@@ -1,6 +1,6 @@
 """All settings together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from towline.settings.layers import Layer, Value
 from towline.settings.load import Settings, load
 from towline.settings.places import Places
 from towline.settings.problem import SettingsError
-from towline.settings.schema import Schema
+from towline.settings.schema import Options, Schema
 
 IMAGE = "docker.io/library/python:3-slim"
 Write = Callable[..., Places]
@@ -30,7 +30,7 @@ def write(tmp_path: Path) -> Write:
             tmp_path / "team.yaml",
             tmp_path,
         )
-        places.profiles.mkdir()
+        places.profiles.mkdir(exist_ok=True)
         for path, text in (
             (places.machine, machine),
             (tmp_path / "team.yaml", team),
@@ -45,7 +45,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def loaded(places: Places, profile: str | None = None, **environ: str) -> Settings:
-    return load(places, lambda: SAMPLE, environ=environ, running=SAMPLE, points=[], profile=profile)
+    return load(places, SAMPLE, environ=environ, running=SAMPLE, points=[], profile=profile)
 
 
 def value(settings: Settings, command: str, name: str) -> Value:
@@ -86,12 +86,32 @@ def test_broken_file_says_what_is_wrong_and_the_rest_counts(write: Write) -> Non
     assert caught.value.exit_code == 2
 
 
-def test_without_files_nobody_asks_what_can_be_set_elsewhere(write: Write) -> None:
-    def everything() -> Schema:
-        raise AssertionError("it takes long")
+def test_no_command_is_looked_at_without_need(write: Write) -> None:
+    """For what all commands may have, the first one that can have it is enough."""
 
+    class Commands(dict[str, Options]):
+        def __getitem__(self, name: str) -> Options:
+            looked_at.add(name)
+            return super().__getitem__(name)
+
+        def items(self) -> ItemsView[str, Options]:
+            return ItemsView(self)
+
+    looked_at: set[str] = set()
+    everything = Schema(Commands(SAMPLE.commands))
     running = Schema({"connect": SAMPLE.commands["connect"]})
-    load(write(), everything, environ={}, running=running, points=[])
+
+    def load_it(text: str) -> set[str]:
+        looked_at.clear()
+        assert not load(
+            write(team=text), everything, environ={}, running=running, points=[]
+        ).problems
+        return looked_at
+
+    assert load_it("# nothing\n") == set()
+    assert load_it("namespace: dev\n") == {"connect"}
+    assert load_it("mirror:\n  mode: selector\n") == {"mirror"}
+    assert load_it("mode: scale\n") == {"connect", "exchange"}
 
 
 @pytest.mark.parametrize(

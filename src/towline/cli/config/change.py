@@ -126,7 +126,7 @@ def _option(goal: Target, key: Key, values: tuple[str, ...]) -> Option:
     problems = goal.checked(Section({command: section}) if command else section).problems
     if problems:
         raise UsageError(problems[0].what, problems[0].hint)
-    options = everything().having(name)
+    options = dict(everything().having(name))
     if not command and name in OWN:
         return OWN[name]
     meant = [options[command]] if command else options.values()
@@ -161,7 +161,7 @@ def _tell_what_counts(goal: Target, key: Key) -> None:
         click.echo(f"note:  The profile {goal.profile} is not loaded: {hint}", err=True)
         return
     command, name = key
-    options = everything().having(name)
+    options = dict(everything().having(name))
     values = {
         each: settings.value(each, option)
         for each, option in options.items()

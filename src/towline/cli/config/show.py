@@ -82,7 +82,7 @@ def _value(settings: Settings, key: Key) -> Value:
     schema = everything()
     if not command and name in OWN:
         return settings.value("", OWN[name])
-    options = schema.having(name)
+    options = dict(schema.having(name))
     if command in options or (options and not command):
         option = options[command] if command else next(iter(options.values()))
         return settings.value(command, option)
