@@ -15,7 +15,7 @@ from towline.features.upkeep.presence import Presence, Whereabouts, ask, presenc
 from towline.features.upkeep.survey import Agent, survey
 from towline.kube.access import Right, missing_rights
 from towline.kube.client import Client
-from towline.kube.resources import PODS, Object
+from towline.kube.resources import PODS, SERVICES, Object
 from towline.routing.table import Participant, Table
 
 
@@ -67,8 +67,9 @@ _Seen = list[tuple[_Place, Use]]
 async def birdseye(client: Client, namespace: str | None) -> View:
     """Look at a namespace, or at all for None, as far as the user may. Raises ApiError."""
     found = await survey(client, namespace, all_pods=True, all_workloads=True)
+    services = [thing for kind, thing in found.others if kind == SERVICES]
     told = await asyncio.gather(
-        *(_of_agent(client, agent) for agent in found.agents if not agent.is_going),
+        *(_of_agent(client, agent, services) for agent in found.agents if not agent.is_going),
         *(_of_group(client, *each) for each in _in_pods(found.pods)),
     )
     seen = [each for uses in told for each in uses]
@@ -82,7 +83,7 @@ async def birdseye(client: Client, namespace: str | None) -> View:
     return View(sights, found.missing, await _unasked(client, namespace, seen))
 
 
-async def _of_agent(client: Client, agent: Agent) -> _Seen:
+async def _of_agent(client: Client, agent: Agent, services: Sequence[Object]) -> _Seen:
     """What the session has whose agent is a pod of its own."""
     entry = of_agent(agent)
     where = await presence(client, agent)
@@ -90,9 +91,10 @@ async def _of_agent(client: Client, agent: Agent) -> _Seen:
     place = (entry.namespace, entry.target)
     if people := _participants(agent):
         return [(place, _of_participant(each, entry.mode, agents, where)) for each in people]
+    joined = [] if entry.target else _joined(agent, services)
     use = Use(
         entry.command,
-        entry.mode,
+        "manual" if joined else entry.mode,
         (),
         entry.owner,
         entry.since,
@@ -101,7 +103,19 @@ async def _of_agent(client: Client, agent: Agent) -> _Seen:
         where.why,
         left=where.gone and not agent.may_put_back,
     )
-    return [(place, use)]
+    return [((entry.namespace, target), use) for target in joined or [entry.target]]
+
+
+def _joined(agent: Agent, services: Sequence[Object]) -> list[str]:
+    """The services that lead to an agent's pod as to any of theirs, which nothing has changed."""
+    labels = [(pod["metadata"].get("labels") or {}).items() for pod in agent.pods]
+    return [
+        str(Reference(SERVICES, service["metadata"]["name"]))
+        for service in services
+        if service["metadata"]["namespace"] == agent.namespace
+        and (selector := service["spec"].get("selector"))
+        and any(selector.items() <= each for each in labels)
+    ]
 
 
 def _participants(agent: Agent) -> list[Participant]:

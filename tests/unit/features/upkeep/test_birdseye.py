@@ -171,6 +171,17 @@ async def test_who_of_them_is_away_is_told(place: Cluster) -> None:
     assert (ada.laptop, bob.laptop) == (Whereabouts.THERE, Whereabouts.AWAY)
 
 
+async def test_who_has_a_pod_among_those_of_a_service_is_at_it(place: Cluster) -> None:
+    await place.service()
+    await place.service("api", selector={"app": "web", "tier": "api"})
+    await place.agent(role="mesh")
+    change = {"metadata": {"labels": {"app": "web", "version": "ada"}}}
+    await place.client.patch(PODS, f"{AGENT}-x", change, namespace="default")
+    found = await seen(place)
+    assert (found["svc/api"], set(found)) == ([], {"svc/web", "svc/api"})
+    assert [(use.command, use.mode) for use in found["svc/web"]] == [("mesh", "manual")]
+
+
 async def test_mesh_of_another_version_is_shown_as_one(place: Cluster) -> None:
     await mesh(place, {"id": 7})
     (use,) = (await seen(place))["svc/web"]
