@@ -105,13 +105,15 @@ class Table:
 
     def line(self, label: str, text: str) -> None:
         """What a program says."""
-        if self._how[label][0] == "starting" and not self._how[label][1]:
-            self._how[label] = ("running", "")
         self._lines.line(label, text)
 
     def summary(self, message: str, **data: Any) -> None:
-        """What is to be said of all together."""
+        """What is to be said of all together. What has not told that it is ready just runs."""
+        for label, (state, _) in self._how.items():
+            if state == "starting":
+                self._how[label] = ("running", "")
         self._lines.summary(message, **data)
+        self._draw()
 
     def close(self) -> None:
         """Take the table away."""

@@ -7,6 +7,7 @@ import sys
 from towline.cli.upview import showing
 
 LABELS = ["connect", "exchange web"]
+WORKER = "run worker"
 READY = {"event": "ready", "message": "connected. Ctrl-C ends it.\nTry this.", "pid": 7}
 PROGRESS = {"event": "progress", "message": "a step that is over at once"}
 NOTE = {"event": "note", "message": "this will not work"}
@@ -51,7 +52,7 @@ def test_on_a_terminal_all_are_in_one_table_which_is_gone_at_the_end(monkeypatch
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    with showing("text", LABELS, ["connect"]) as view:
+    with showing("text", [*LABELS, WORKER], ["connect"]) as view:
         view.event("exchange web", {**PROGRESS, "message": "waits [/x]"})
         assert terminal.getvalue() == "", "sudo may be asking for a password"
         view.event("connect", READY)
@@ -60,6 +61,9 @@ def test_on_a_terminal_all_are_in_one_table_which_is_gone_at_the_end(monkeypatch
         assert "connected." in shown
         assert "waits [/x]" in shown
         assert "starting" in shown
+        view.event("exchange web", READY)
+        view.summary("All is up.", event="ready")
+        assert "running" in terminal.getvalue().removeprefix(shown)
     assert "exchange web | GET /" in terminal.getvalue()
     assert "connect      | Try this." in terminal.getvalue()
     assert terminal.getvalue().endswith("\x1b[2K")
