@@ -210,6 +210,20 @@ class Nginx(Proxy):
             + " }"
             for variable, kind in (("who", ""), ("grpc", "-grpc"))
         ]
+        temporary = " ".join(
+            f"{kind}_temp_path {self.folder}/{kind};"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (self.folder / "nginx.conf").write_text(
+            f"daemon off; pid {self.folder}/pid; worker_processes {WORKERS};\n"
+            "events { worker_connections 4096; }\n"
+            f"http {{ access_log off; keepalive_requests 1000000000; {temporary}\n"
+            + "\n".join([*maps, *upstreams, *self._servers(), "}", ""])
+        )
+        if self.process:
+            self.process.send_signal(signal.SIGHUP)
+
+    def _servers(self) -> list[str]:
         passing = (
             "proxy_http_version 1.1; proxy_set_header Connection ''; proxy_buffering off; "
             "proxy_request_buffering off; proxy_set_header Host $http_host; "
@@ -220,22 +234,10 @@ class Nginx(Proxy):
             f"{self._ports['h2']} http2": f"proxy_pass http://$who; {passing}",
             f"{self._ports['grpc']} http2": "grpc_pass grpc://$grpc;",
         }
-        servers = [
+        return [
             f"server {{ listen 127.0.0.1:{port}; location / {{ {way} }} }}"
             for port, way in ways.items()
         ]
-        temporary = " ".join(
-            f"{kind}_temp_path {self.folder}/{kind};"
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (self.folder / "nginx.conf").write_text(
-            f"daemon off; pid {self.folder}/pid; worker_processes {WORKERS};\n"
-            "events { worker_connections 4096; }\n"
-            f"http {{ access_log off; keepalive_requests 1000000000; {temporary}\n"
-            + "\n".join([*maps, *upstreams, *servers, "}", ""])
-        )
-        if self.process:
-            self.process.send_signal(signal.SIGHUP)
 
 
 ALL: tuple[type[Proxy], ...] = (Envoy, HAProxy, Nginx)
