@@ -99,6 +99,17 @@ def some(items: Iterable[str]) -> str:
     return "; ".join(listed[:LISTED]) + (f"; and {more} more" if more > 0 else "")
 
 
+def of_mesh(namespace: str) -> Finding:
+    """That pods have sidecars, and the agent is to have none."""
+    return Finding(
+        "mesh",
+        Verdict.WARNING,
+        f"pods in {namespace} have sidecars of Istio, and the agent has none: what demands mutual "
+        "TLS resets connections from here",
+        "Connect with --inject, and the agent gets one.",
+    )
+
+
 def _asked_before_dns(nsswitch: Path) -> list[str]:
     """The sources of host names that come before `dns`, actions between them included."""
     try:

@@ -95,7 +95,8 @@ def test_connection_with_a_sidecar_reaches_what_demands_mutual_tls(laptop, meshe
 
 
 def test_connection_without_one_does_not(laptop, meshed):
-    with connected(laptop, *IN_NAMESPACE):
+    with connected(laptop, *IN_NAMESPACE) as session:
+        assert "--inject" in session.event("note")["hint"]
         asked = laptop.run("curl", "-sS", "-m", "10", "http://web")
         assert "reset by peer" in asked.stderr
 

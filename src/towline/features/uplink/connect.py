@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
-from towline.cluster import ranges
+from towline.agent.undo import AGENT_LABEL
+from towline.cluster import ranges, sidecar
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
 from towline.cluster.ranges import Address, Network
 from towline.dns.policy import ClusterNames
-from towline.errors import RedirectError
+from towline.errors import RedirectError, TowlineError
 from towline.features import findings
 from towline.features.findings import Finding
 from towline.features.state import Narrator, SessionState
@@ -41,11 +42,14 @@ class ConnectOptions:
 
 
 class _Found(NamedTuple):
-    """What is known at the start: the cluster's ranges, where the link goes, our own routes."""
+    """What is known at the start: the cluster's ranges, where the link goes, our own routes, and
+    whether pods have sidecars that the agent has not.
+    """
 
     ranges: list[Network]
     own: list[Address]
     routes: list[Route]
+    outside_of_mesh: bool
 
 
 class Connection:
@@ -136,7 +140,16 @@ class Connection:
             networks = group.create_task(ranges.discover(client))
             own = group.create_task(addresses_of(self._access))
             routes = group.create_task(_routes())
-        return _Found(networks.result(), own.result(), routes.result())
+            outside = group.create_task(self._is_outside_of_mesh(client))
+        return _Found(networks.result(), own.result(), routes.result(), outside.result())
+
+    async def _is_outside_of_mesh(self, client: Client) -> bool:
+        if self._options.agent.sidecar is not None:
+            return False
+        with suppress(TowlineError):
+            others = f"!{AGENT_LABEL}"
+            return await sidecar.of_pods(client, self._access.namespace, others) is not None
+        return False
 
     async def _lead(self, leads: Leads, found: _Found) -> None:
         """Lead the cluster's ranges here, and tell of those that stay unreachable."""
@@ -147,6 +160,8 @@ class Connection:
         hidden = [each for each in conflicts.find(usable, found.routes) if not each.cluster_wins]
         if hidden:
             self._note(findings.of_routes(usable, hidden))
+        if found.outside_of_mesh:
+            self._note(findings.of_mesh(self._access.namespace))
 
     def _cluster_names(self, link: Link) -> ClusterNames:
         return ClusterNames.of_pod(
