@@ -224,7 +224,7 @@ async def test_what_a_sidecar_passes_on_is_the_sessions_then_the_programs(
     pod, program, host, source
 ):
     with pod.inside():
-        machine.run("ip -6 address add ::6/128 dev lo")
+        machine.run("ip -6 address add ::6/128 dev lo nodad")
     behind = ("--behind=127.0.0.6", "--behind=::6")
     async with agent(pod, options=(*OPTIONS, *behind)):
         async with session(pod):

@@ -125,7 +125,7 @@ def sidecar(scene):
     rule = f"meta l4proto tcp tcp dport != {OTHER_PORT} redirect to :15006"
     chain = "type nat hook prerouting priority -100;"
     with scene.pod.inside():
-        machine.run("ip -6 address add ::6/128 dev lo")
+        machine.run("ip -6 address add ::6/128 dev lo nodad")
         machine.run(f"nft 'table inet mesh {{ chain in {{ {chain} {rule}; }}; }}'")
     with scene.pod.listen(15006) as listening:
         yield listening

@@ -10,6 +10,7 @@ from towline.agent.addresses import Addresses
 from towline.agent.context import WAITING_BYTES, Context, Run
 from towline.agent.kubelet import IPAddress, Kubelet
 from towline.agent.redirect import Redirect, Redirection
+from towline.agent.severing import sever
 from towline.agent.slots import Slots
 from towline.agent.tcp import TcpPort
 from towline.agent.udp import UdpPort
@@ -101,6 +102,7 @@ class Interception:
                 for port, listener in listeners.items()
             ]
             self._redirect = Redirect(table, redirections, behind)
+            self._sever()
 
     def close(self) -> None:
         """Listen no more."""
@@ -115,9 +117,16 @@ class Interception:
         self._released = True
         if self._redirect is not None:
             self._redirect.stop()
+            self._sever()
         self.slots.release()
         for port in self._ports.values():
             port.claims.end()
+
+    def _sever(self) -> None:
+        """Have a sidecar make its connections to this pod's programs anew, as things are now."""
+        if self._redirecting is not None and self._redirecting.behind:
+            numbers = {port.number for port in self._ports}
+            self._context.run(sever(self._redirecting.behind, numbers))
 
     def claim(self, peer: Peer, stream: Stream, target: bytes) -> None:
         """Give what comes to a port to a peer from now on, for as long as the stream lasts."""

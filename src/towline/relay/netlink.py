@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Iterator
 
 REQUEST, ACK, EXCL, CREATE = 0x1, 0x4, 0x200, 0x400
 HEADER_BYTES = 16
@@ -57,22 +58,31 @@ def ask(owner: socket.socket, messages: bytes) -> None:
         raise_error(reply)
 
 
-def attribute_kinds(data: bytes) -> set[int]:
-    """List the kinds of the attributes that there are in a message's rest."""
-    kinds = set()
+def messages(reply: bytes) -> Iterator[tuple[int, bytes]]:
+    """The kinds and bodies of the messages that came together."""
+    while len(reply) >= HEADER_BYTES:
+        size, kind = struct.unpack_from("=IH", reply)
+        yield kind, reply[HEADER_BYTES:size]
+        reply = reply[max(HEADER_BYTES, size + -size % 4) :]
+
+
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The kinds and values of the attributes that there are in a message's rest."""
     while len(data) >= 4:
         size, kind = struct.unpack_from("=HH", data)
-        kinds.add(kind)
+        yield kind, data[4:size]
         data = data[max(4, size + -size % 4) :]
-    return kinds
+
+
+def attribute_kinds(data: bytes) -> set[int]:
+    """List the kinds of the attributes that there are in a message's rest."""
+    return {kind for kind, _ in attributes(data)}
 
 
 def raise_error(reply: bytes) -> None:
     """Raise OSError with the kernel's errno if a reply says one; an acknowledgement has 0."""
-    while len(reply) >= HEADER_BYTES:
-        size, kind = struct.unpack_from("=IH", reply)
-        if kind == _ERROR:
-            (code,) = struct.unpack_from("=i", reply, HEADER_BYTES)
+    for kind, body in messages(reply):
+        if kind == _ERROR and len(body) >= 4:
+            (code,) = struct.unpack_from("=i", body)
             if code:
                 raise OSError(-code, os.strerror(-code))
-        reply = reply[max(HEADER_BYTES, size + -size % 4) :]

@@ -13,8 +13,6 @@ from tests.e2e.istio.meshed import NAMESPACE
 from tests.e2e.tow import connected
 
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
-# Sidecars keep their connections: an agent that passes them on ends after 30 s.
-DRAINED_SECONDS = 60
 IN_NAMESPACE = ("-n", NAMESPACE)
 
 
@@ -102,9 +100,10 @@ def test_connection_without_one_does_not(laptop, meshed):
 
 
 @pytest.mark.parametrize("name", ["web", "old"])
-def test_pods_are_held_behind_their_sidecars(lab, laptop, meshed, trace, name):
-    trace.cluster_seconds = DRAINED_SECONDS
+def test_pods_are_held_behind_their_sidecars(lab, laptop, meshed, name):
     before = [restarts(pod) for pod in meshed.pods(f"app={name}")]
+    # From now on the sidecars have connections that they would go on to use.
+    meshed.await_answerer(name, name)
     with ExitStack() as here:
         here.enter_context(local_application(laptop))
         with exchanged(laptop, f"deploy/{name}", "--mode=ephemeral", "--expose=8080:http"):
