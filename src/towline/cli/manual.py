@@ -87,7 +87,10 @@ def _options(ctx: click.Context) -> list[tuple[str, str]]:
 
 
 def _environment(ctx: click.Context) -> list[str]:
-    if ctx.command.name in UNSETTABLE or ctx.parent is None:
+    if ctx.parent is None:
+        about = "Your profile of settings, unless --profile names one."
+        return [".SH ENVIRONMENT", *_definitions([(variable("", "profile"), about)])]
+    if not UNSETTABLE.isdisjoint(ctx.command_path.split()):
         return []
     known = [
         (

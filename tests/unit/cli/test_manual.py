@@ -40,6 +40,12 @@ def test_page_has_every_option_and_its_variable(name: str) -> None:
     assert escape("-h, --help") in page
 
 
+def test_no_variable_is_told_of_that_sets_nothing() -> None:
+    told = {name for name, page in PAGES.items() if ".SH ENVIRONMENT" in page}
+    assert not [name for name in told if name.startswith("tow-config")]
+    assert "TOW_PROFILE" in PAGES["tow"]
+
+
 @given(st.text())
 def test_text_is_never_markup(text: str) -> None:
     lines = escape(text).split("\n")
