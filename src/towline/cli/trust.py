@@ -52,10 +52,10 @@ def refusal(name: str, value: Any) -> str:
     return "" if name in _HARMLESS else _REASONS.get(name, _UNKNOWN)
 
 
-def _elsewhere(exposed: tuple[str, ...]) -> str:
+def _elsewhere(exposed: tuple[str, ...] | None) -> str:
     """Whether one of the exposed programs is not of this machine, so that others get requests."""
     from towline.features.local import expose  # noqa: PLC0415
 
-    if all(wish.host == expose.LOCALHOST for wish in expose.wishes(exposed)):
+    if all(wish.host == expose.LOCALHOST for wish in expose.wishes(exposed or ())):
         return ""
     return "it would lead requests of the cluster to another host"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,11 +79,9 @@ class _Checking:
         if name == "profile" and self._layer is not Layer.USER:
             what = "A profile is chosen by whoever uses it, not here."
             return self._complain(leaf.line, what, _PROFILE_HINT)
-        if leaf.texts is None:
-            return True
         if leaf.is_list and not option.multiple:
             return self._complain(leaf.line, f"'{name}' takes one value, not a list.")
-        fault = wrong(self._options(command, name), leaf.texts)
+        fault = "" if leaf.texts is None else wrong(self._options(command, name), leaf.texts)
         if fault:
             return self._complain(leaf.line, f"'{name}': {fault}")
         options = self._options(command, name)
@@ -118,10 +116,27 @@ def wrong(options: Iterable[Option], texts: tuple[str, ...]) -> str:
     return first
 
 
-def _refusal(options: Iterable[Option], texts: tuple[str, ...]) -> str:
-    """Why not; one that can have the value tells it for all, as those of one name are alike."""
+def _refusal(options: Iterable[Option], texts: tuple[str, ...] | None) -> str:
+    """Why not; one that can have the value tells it for all, as those of one name are alike.
+
+    Null is a value, too: it would put aside what a company has said.
+    """
+    if texts is None:
+        return next(option.refusal(option.default) for option in options)
     read = ((option, usable(option, texts)) for option in options)
     return next((option.refusal(value) for option, value in read if value is not None), "")
+
+
+def unknown_profile(name: str, names: Sequence[str]) -> tuple[str, str]:
+    """What to say of a profile that is not among those that there are."""
+    near = nearest(name, set(names))
+    if near:
+        hint = f"Did you mean '{near}'?"
+    elif names:
+        hint = f"There are: {', '.join(names)}."
+    else:
+        hint = "There is none yet: 'tow config save-profile' makes one."
+    return f"There is no profile '{name}'.", hint
 
 
 def unknown(schema: Schema, command: str, name: str) -> tuple[str, str]:

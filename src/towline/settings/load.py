@@ -8,14 +8,14 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from towline.settings import distribution, document, environment
-from towline.settings.check import Checked, check
+from towline.settings.check import Checked, check, unknown_profile
 from towline.settings.distribution import Distribution
 from towline.settings.document import Section
 from towline.settings.layers import Contents, Layer, Value, resolve
 from towline.settings.own import NO_PROFILE, OWN, from_registry
 from towline.settings.places import Places
 from towline.settings.problem import Problem, SettingsError
-from towline.settings.schema import Option, Schema, nearest
+from towline.settings.schema import Option, Schema
 
 _IMAGE = "image"
 
@@ -118,14 +118,12 @@ class _Loading:
         if not name or name == NO_PROFILE:
             return
         self.done.profile = name
-        where = str(chosen.origin) if flag is None else "--profile"
         names = self._places.profile_names()
         if name in names:
             self.file(Layer.PROFILE, self._places.profile(name))
             return
-        near = nearest(name, set(names))
-        hint = f"Did you mean '{near}'?" if near else f"There are: {', '.join(names) or 'none'}."
-        self.done.problems.append(Problem(where, 0, f"There is no profile '{name}'.", hint))
+        written = (chosen.origin.where, chosen.origin.line) if flag is None else ("--profile", 0)
+        self.done.problems.append(Problem(*written, *unknown_profile(name, names)))
 
     def _check(self, layer: Layer, section: Section, file: str, base: Path) -> None:
         if not section.members:

@@ -160,6 +160,23 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
     assert not list(home.rglob("*.yaml"))
 
 
+def test_no_profile_is_set_that_is_not_there(tow: Tow, own: Path) -> None:
+    done = tow("set", "profile", "work")
+    assert (done.code, own.exists()) == (2, False)
+    assert "There is no profile 'work'." in done.err
+    assert "save-profile" in done.err
+    write(own.parent / "profiles" / "work.yaml", "grace: 9\n")
+    assert tow("set", "profile", "work").code == 0
+    assert origins(tow)["grace"] == (9, "profile")
+
+
+def test_link_of_a_clone_is_not_followed_to_write(tow: Tow, home: Path) -> None:
+    (home / "other.yaml").write_text("a: b\n")
+    (home / "tree/.towline.yaml").symlink_to(home / "other.yaml")
+    assert tow("set", "--team", "namespace", "dev").code == 2
+    assert (home / "other.yaml").read_text() == "a: b\n"
+
+
 def test_set_in_the_team_file_is_at_the_root_of_the_tree(tow: Tow, home: Path) -> None:
     tow("set", "--team", "namespace", "shop")
     assert (home / "tree" / ".towline.yaml").read_text() == "namespace: shop\n"

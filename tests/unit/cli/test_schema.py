@@ -88,6 +88,7 @@ def test_clone_sets_no_program_and_leads_nothing_elsewhere() -> None:
 def test_clone_is_refused_a_value_alike_whatever_command_it_is_for() -> None:
     for command, option in schema().having("expose"):
         assert option.refusal(("evil.example:443:80",)), command
+        assert not option.refusal(option.default), command
 
 
 def test_nearest_name_is_the_one_that_was_meant() -> None:

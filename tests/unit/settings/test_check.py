@@ -79,6 +79,13 @@ def test_clone_may_not_set_what_is_dangerous() -> None:
     assert "run in the cluster" in problem.what
 
 
+@pytest.mark.parametrize("text", ["kubeconfig:", "connect:\n  kubeconfig: null", "registry: ~"])
+def test_clone_may_not_put_aside_either_what_a_company_says(text: str) -> None:
+    assert len(checked(text, Layer.TEAM).problems) == 1
+    assert checked(text, Layer.USER).problems == []
+    assert checked("namespace:", Layer.TEAM).problems == []
+
+
 @pytest.mark.parametrize("layer", [Layer.DISTRIBUTION, Layer.TEAM, Layer.PROFILE])
 def test_only_their_user_loads_profiles(layer: Layer) -> None:
     assert checked("profile: dev").problems == []

@@ -138,10 +138,13 @@ def test_profile_is_that_of_the_flag_or_the_environment_or_the_user(
 def test_profile_that_is_not_there_is_told_with_the_nearest(write: Write) -> None:
     places = write(profiles={"staging": "# nothing\n"})
     (problem,) = loaded(places, TOW_PROFILE="stagign").problems
-    assert "environment: TOW_PROFILE" in problem.summary
+    assert problem.summary.startswith("TOW_PROFILE: There is no profile")
     assert "'staging'" in problem.hint
     (problem,) = loaded(places, "x").problems
-    assert problem.summary.startswith("--profile")
+    assert problem.summary.startswith("--profile: ")
+    assert "staging" in problem.hint
+    (problem,) = loaded(write(user="\nprofile: stagign\n")).problems
+    assert f"{places.user}:2: " in problem.summary
 
 
 def test_registry_is_where_images_that_are_built_in_come_from(write: Write) -> None:

@@ -11,6 +11,7 @@ from towline.cli.command import Command
 from towline.cli.config.common import (
     Target,
     everything,
+    existing_profile,
     key_argument,
     load,
     target,
@@ -128,6 +129,8 @@ def _option(goal: Target, key: Key, values: tuple[str, ...]) -> Option:
         raise UsageError(problems[0].what, problems[0].hint)
     options = dict(everything().having(name))
     if not command and name in OWN:
+        if name == "profile":
+            existing_profile(values[0])
         return OWN[name]
     meant = [options[command]] if command else options.values()
     return next(option for option in meant if usable(option, values) is not None)

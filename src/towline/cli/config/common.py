@@ -17,7 +17,7 @@ from towline.cli.output import show_error
 from towline.cli.schema import schema
 from towline.errors import UsageError
 from towline.settings import document, places
-from towline.settings.check import Checked, check
+from towline.settings.check import Checked, check, unknown_profile
 from towline.settings.document import Section
 from towline.settings.layers import Key, Layer, key_of
 from towline.settings.load import Settings
@@ -74,7 +74,11 @@ def target(*, team: bool, profile: str | None) -> Target:
     if team and profile:
         raise UsageError("Either --team or --profile, not both.")
     if team:
-        return Target(Layer.TEAM, found.team or found.team_folder / places.TEAM_NAME)
+        path = found.team or found.team_folder / places.TEAM_NAME
+        if path.is_symlink():
+            what = f"{path} is a link, which comes with the clone and may lead anywhere."
+            raise UsageError(what, "Change the file that it leads to.")
+        return Target(Layer.TEAM, path)
     if profile:
         return Target(Layer.PROFILE, found.profile(profile_name(profile)), profile)
     return Target(Layer.USER, found.user)
@@ -89,6 +93,13 @@ def profile_name(text: str) -> str:
     if name == NO_PROFILE:
         raise UsageError(f"'{NO_PROFILE}' stands for no profile.", "Give it another name.")
     return name
+
+
+def existing_profile(text: str) -> None:
+    """Raises UsageError unless there is a profile of this name."""
+    names = places.find().profile_names()
+    if profile_name(text) not in names:
+        raise UsageError(*unknown_profile(text, names))
 
 
 def load() -> Settings:

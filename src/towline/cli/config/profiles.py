@@ -6,7 +6,7 @@ import click
 
 from towline.cli import offers
 from towline.cli.command import Command
-from towline.cli.config.common import Target, load, profile_name, target
+from towline.cli.config.common import Target, existing_profile, load, target
 from towline.cli.options import output_option
 from towline.cli.output import print_json
 from towline.errors import UsageError
@@ -14,7 +14,6 @@ from towline.settings import editing, places, store
 from towline.settings.document import Section, parse
 from towline.settings.layers import Key
 from towline.settings.problem import SettingsError
-from towline.settings.schema import nearest
 
 LIST = """\b
 Examples:
@@ -89,7 +88,7 @@ def load_profile(name: str | None, nothing: bool) -> None:
         store.write(goal.path, editing.remove(goal.text(), _LOADED, file).text)
         click.echo("No profile is loaded.")
         return
-    _existing(name)
+    existing_profile(name)
     _refuse_broken(target(team=False, profile=name))
     store.write(goal.path, editing.put(goal.text(), _LOADED, name, file).text)
     click.echo(f"The profile {name} is loaded.")
@@ -101,7 +100,7 @@ def load_profile(name: str | None, nothing: bool) -> None:
 @click.argument("name", shell_complete=offers.profiles)
 def drop_profile(name: str) -> None:
     """Delete the profile NAME; if it is loaded, none is then."""
-    _existing(name)
+    existing_profile(name)
     own = target(team=False, profile=None)
     text = own.text()
     loaded = parse(text, str(own.path)).members.get("profile")
@@ -128,11 +127,3 @@ def _refuse_broken(goal: Target) -> None:
     problems = goal.checked_text(goal.text()).problems
     if problems:
         raise SettingsError(problems[0])
-
-
-def _existing(name: str) -> None:
-    names = places.find().profile_names()
-    if profile_name(name) not in names:
-        near = nearest(name, set(names))
-        hint = f"Did you mean '{near}'?" if near else f"There are: {', '.join(names) or 'none'}."
-        raise UsageError(f"There is no profile '{name}'.", hint)
