@@ -135,7 +135,8 @@ def load(explicit: str | Path | None, environ: Mapping[str, str]) -> Kubeconfig:
         path = _absolute(Path(explicit))
         if not path.exists():
             raise ConfigError(
-                f"There is no kubeconfig file {path}", "Check the path given with --kubeconfig"
+                f"There is no kubeconfig file {path}",
+                "Check the path that --kubeconfig or a setting gives",
             )
         return merge([path])
     named = [part for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
