@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -14,7 +14,8 @@ from towline.cli.access import permitted_access
 from towline.cli.command import Command
 from towline.cli.options import all_namespaces_option, cluster_options, output_option
 from towline.cli.output import missing, plain, table
-from towline.cli.redrawing import redrawing
+from towline.cli.redrawing import nobody_reads, redrawing
+from towline.features.first import first
 from towline.features.upkeep.birdseye import Use, View, birdseye
 from towline.kube.client import Client
 from towline.kube.config import Access
@@ -69,23 +70,34 @@ async def _look(access: Access, namespace: str | None) -> View:
 async def _watch(
     session: runner.Session, access: Access, namespace: str | None, output: str
 ) -> None:
-    """Show it whenever it has changed. What cannot be seen for the moment is looked for on."""
+    """Show it whenever it has changed, until nobody looks any more."""
     async with Client(access) as client:
         view = await birdseye(client, namespace)
         session.live()
         with redrawing(in_place=output == "text") as show:
-            shown, trouble, pause = "", "", AGAIN_SECONDS
-            while True:
-                picture = _picture(view, output)
-                if output == "text":
-                    picture = "\n".join([picture, *_notes(view), *([trouble] if trouble else [])])
-                if picture != shown:
-                    show(picture)
-                    shown = picture
-                await asyncio.sleep(pause)
-                began = time.monotonic()
-                view, trouble = await _again(client, namespace, view)
-                pause = max(AGAIN_SECONDS, AGAIN_TIMES * (time.monotonic() - began))
+            await first(_show(client, namespace, view, output, show), nobody_reads())
+
+
+async def _show(
+    client: Client,
+    namespace: str | None,
+    view: View,
+    output: str,
+    show: Callable[[str], None],
+) -> None:
+    """What is there at first, then what comes. What cannot be seen for now is looked for on."""
+    shown, trouble, pause = "", "", AGAIN_SECONDS
+    while True:
+        picture = _picture(view, output)
+        if output == "text":
+            picture = "\n".join([picture, *_notes(view), *([trouble] if trouble else [])])
+        if picture != shown:
+            show(picture)
+            shown = picture
+        await asyncio.sleep(pause)
+        began = time.monotonic()
+        view, trouble = await _again(client, namespace, view)
+        pause = max(AGAIN_SECONDS, AGAIN_TIMES * (time.monotonic() - began))
 
 
 async def _again(client: Client, namespace: str | None, view: View) -> tuple[View, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 
@@ -28,6 +30,18 @@ def redrawing(*, in_place: bool) -> Iterator[Callable[[str], None]]:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, sys.stdout.fileno())
         os.close(nothing)
+
+
+async def nobody_reads() -> None:
+    """Wait until stdout is a pipe that nobody reads any more."""
+    gone = asyncio.Event()
+    if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+        # Of the end that is written to, one hears just that (poll(2), POLLERR).
+        asyncio.get_running_loop().add_reader(sys.stdout.fileno(), gone.set)
+    try:
+        await gone.wait()
+    finally:
+        asyncio.get_running_loop().remove_reader(sys.stdout.fileno())
 
 
 def _one_by_one(*, apart: bool) -> Callable[[str], None]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 
+import click
 import pytest
 
 from tests.unit.features.upkeep.leftovers import Cluster, cluster
@@ -13,7 +14,6 @@ from towline.cli import birdseye as module
 from towline.features.upkeep.birdseye import Sight, Use, View
 from towline.features.upkeep.presence import Whereabouts
 from towline.kube.access import Right
-from towline.session.runner import Session
 
 SECONDS = 30
 
@@ -70,9 +70,10 @@ async def test_it_is_shown_anew_when_it_has_changed_and_only_then(
                 await asyncio.sleep(0.01)
                 said += capsys.readouterr().out
 
+    view = await module.birdseye(place.client, "default")
     async with asyncio.TaskGroup() as group:
-        access = place.server.access()
-        task = group.create_task(module._watch(Session(), access, "default", output))
+        shows = module._show(place.client, "default", view, output, click.echo)
+        task = group.create_task(shows)
         await until(lambda said: "no services" in said or said == "[]\n")
         place.seen_from_here()
         await until(lambda _: len(place.server.requests) > 30)

@@ -14,6 +14,13 @@ with redrawing(in_place=True) as show:
         show("line")
 """
 
+UNREAD = """
+import asyncio
+from towline.cli.redrawing import nobody_reads
+print("line", flush=True)
+asyncio.run(nobody_reads())
+"""
+
 
 @pytest.mark.parametrize(("in_place", "said"), [(True, "a\n\nb\n"), (False, "a\nb\n")])
 def test_without_a_terminal_one_follows_the_other(capsys, in_place, said):
@@ -23,9 +30,10 @@ def test_without_a_terminal_one_follows_the_other(capsys, in_place, said):
     assert capsys.readouterr().out == said
 
 
-def test_it_ends_in_silence_when_nobody_reads_any_more():
+@pytest.mark.parametrize("script", [FOR_EVER, UNREAD])
+def test_it_ends_in_silence_when_nobody_reads_any_more(script):
     with subprocess.Popen(
-        [sys.executable, "-c", FOR_EVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
