@@ -64,7 +64,8 @@ def _team(folder: Path, home: Path) -> tuple[Path | None, Path]:
     """The nearest file from the working directory upwards, and where the outermost would be.
 
     The search ends with the root of a git work tree, or with home. Where there is neither, only the
-    working directory itself counts: what is above it may be anybody's, as in /tmp.
+    working directory itself counts: what is above it may be anybody's, as in /tmp. For the same
+    reason a file counts only if it is the user's, root's, or whose the working directory is.
     """
     searched = []
     for each in (folder, *folder.parents):
@@ -74,8 +75,9 @@ def _team(folder: Path, home: Path) -> tuple[Path | None, Path]:
     else:
         searched = [folder]
     outermost = searched[-1] if searched[-1] != home else folder
+    trusted = {os.geteuid(), 0, _owner(folder)}
     for each in searched:
-        if _exists(each / TEAM_NAME):
+        if _exists(each / TEAM_NAME) and _owner(each / TEAM_NAME) in trusted:
             return each / TEAM_NAME, outermost
     return None, outermost
 
@@ -85,6 +87,14 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # a folder above that may not be searched
         return False
+
+
+def _owner(path: Path) -> int:
+    """Whose it is, as a user's number; -1 if that cannot be told."""
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return -1
 
 
 def _home() -> Path:

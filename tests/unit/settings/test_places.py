@@ -1,9 +1,11 @@
 """Where the files of settings are."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from towline.settings import places as module
 from towline.settings.places import Places, find
 
 
@@ -80,6 +82,24 @@ def test_outside_home_and_work_trees_only_the_working_directory_counts(
     assert places(home, folder).team is None
     (folder / ".towline.yaml").touch()
     assert places(home, folder).team == folder / ".towline.yaml"
+
+
+def test_file_that_somebody_else_has_put_above_does_not_count(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in /tmp, where anybody could make a work tree of it."""
+    folder = home / "shared" / "mine"
+    folder.mkdir(parents=True)
+    (home / "shared" / ".git").mkdir()
+    file = home / "shared" / ".towline.yaml"
+    file.touch()
+    owners = {folder: 1000, file: 2000}
+    monkeypatch.setattr(os, "geteuid", lambda: 3000)
+    monkeypatch.setattr(module, "_owner", owners.get)
+    assert places(home, folder).team is None
+    for owner in (0, 1000, 3000):
+        owners[file] = owner
+        assert places(home, folder).team == file
 
 
 def test_working_directory_that_is_gone_has_no_team(
