@@ -32,8 +32,8 @@ def command(shell: str) -> None:
     """Print the script by which SHELL completes what is typed behind tow.
 
     It knows commands and options, the contexts of the kubeconfig, namespaces, services and
-    workloads, the ports of those, and running sessions. The cluster is asked each time, for a
-    moment only: when it does not answer, nothing is offered.
+    workloads, the ports of those, running sessions, settings and profiles. The cluster is asked
+    each time, for a moment only: when it does not answer, nothing is offered.
     """
     from towline.cli.main import main  # noqa: PLC0415
 

@@ -100,6 +100,18 @@ def keys(_: click.Context, __: click.Parameter, incomplete: str) -> Offer:
     ]
 
 
+def values(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
+    """What the option may be that is the key: what it offers on the command line itself."""
+    from towline.cli.schema import find_option  # noqa: PLC0415
+
+    option = find_option(*ctx.params["key"]) if ctx.params.get("key") else None
+    if option is None:
+        return []
+    if option.is_flag and option.is_bool_flag:
+        return _beginning(incomplete, ("true", "false"))
+    return option.shell_complete(ctx, incomplete)
+
+
 def profiles(_: click.Context, __: click.Parameter, incomplete: str) -> Offer:
     """The user's profiles of settings."""
     from towline.settings import places  # noqa: PLC0415

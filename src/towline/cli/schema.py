@@ -28,7 +28,6 @@ class _Commands(Mapping[str, Options]):
     def __init__(self, first: str) -> None:
         from towline.cli import main  # noqa: PLC0415 (which imports this)
 
-        self._main = main.main
         names = [name for name in main.COMMANDS if name not in UNSETTABLE]
         self._names = sorted(names, key=lambda name: name != first)
         self._found: dict[str, Options] = {}
@@ -37,9 +36,7 @@ class _Commands(Mapping[str, Options]):
         if name not in self._names:
             raise KeyError(name)
         if name not in self._found:
-            command = self._main.get_command(click.Context(self._main), name)
-            assert command is not None
-            self._found[name] = options_of(command)
+            self._found[name] = options_of(_command(name))
         return self._found[name]
 
     def __contains__(self, name: object) -> bool:
@@ -50,6 +47,21 @@ class _Commands(Mapping[str, Options]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def find_option(command: str, name: str) -> click.Option | None:
+    """The option that a key of settings means: a command's, or for "" the first of that name."""
+    commands = [each for each in schema().commands if command in ("", each)]
+    options = (option for each in commands for option in settable(_command(each)))
+    return next((option for option in options if name_of(option) == name), None)
+
+
+def _command(name: str) -> click.Command:
+    from towline.cli import main  # noqa: PLC0415 (which imports this)
+
+    command = main.main.get_command(click.Context(main.main), name)
+    assert command is not None
+    return command
 
 
 def options_of(command: click.Command) -> Options:

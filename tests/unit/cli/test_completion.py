@@ -110,6 +110,16 @@ def test_keys_of_settings_and_profiles(tmp_path: Path, monkeypatch: pytest.Monke
     assert offered("tow", "--profile", "p") == ["prod"]
 
 
+def test_values_of_settings_are_those_of_the_options(tmp_path: Path) -> None:
+    config = kubeconfig(tmp_path, "http://127.0.0.1:1")
+    assert offered("tow", "config", "set", "exchange.mode", "s") == ["selector", "scale"]
+    assert offered("tow", "config", "set", "output", "") == ["text", "json"]
+    assert offered("tow", "config", "set", "strict", "t") == ["true"]
+    assert offered("tow", "config", "set", "context", "pr", config=config) == ["prod"]
+    assert offered("tow", "config", "set", "nonsense", "") == []
+    assert offered("tow", "config", "set", "nonsense.mode", "") == []
+
+
 def test_what_is_set_counts_for_what_is_offered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,13 @@ def test_link_of_a_clone_is_not_followed_to_write(tow: Tow, home: Path) -> None:
     assert (home / "other.yaml").read_text() == "a: b\n"
 
 
+def test_folder_that_is_gone_is_no_place_for_settings(tow: Tow, home: Path) -> None:
+    (home / "tree/sub").rmdir()
+    for arguments in (["--team", "namespace", "dev"], ["kubeconfig", "kube"]):
+        done = tow("set", *arguments)
+        assert (done.code, "not there any more" in done.err) == (2, True)
+
+
 def test_set_in_the_team_file_is_at_the_root_of_the_tree(tow: Tow, home: Path) -> None:
     tow("set", "--team", "namespace", "shop")
     assert (home / "tree" / ".towline.yaml").read_text() == "namespace: shop\n"

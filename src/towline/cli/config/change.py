@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from towline.cli import offers
 from towline.cli.command import Command
 from towline.cli.config.common import (
     Target,
@@ -16,6 +17,7 @@ from towline.cli.config.common import (
     load,
     target,
     target_options,
+    working_directory,
 )
 from towline.cli.output import show_error
 from towline.errors import UsageError
@@ -59,7 +61,7 @@ _HEAD = """\
 
 @click.command("set", cls=Command, epilog=SET, short_help="Set a value.")
 @key_argument
-@click.argument("values", metavar="VALUE...", nargs=-1, required=True)
+@click.argument("values", metavar="VALUE...", nargs=-1, required=True, shell_complete=offers.values)
 @target_options
 def put(key: Key, values: tuple[str, ...], team: bool, profile: str | None) -> None:
     """Set KEY to VALUE, in your own settings or where the options say.
@@ -140,7 +142,7 @@ def _from_here(option: Option, values: tuple[str, ...]) -> tuple[str, ...]:
     """Names of files are meant from the working directory on, not from the file of settings."""
     if not option.is_path:
         return values
-    return tuple(str(Path.cwd() / Path(value).expanduser()) for value in values)
+    return tuple(str(working_directory() / Path(value).expanduser()) for value in values)
 
 
 def _problems(goal: Target, text: str) -> list[Problem]:

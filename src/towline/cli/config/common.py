@@ -74,6 +74,7 @@ def target(*, team: bool, profile: str | None) -> Target:
     if team and profile:
         raise UsageError("Either --team or --profile, not both.")
     if team:
+        working_directory()
         path = found.team or found.team_folder / places.TEAM_NAME
         if path.is_symlink():
             what = f"{path} is a link, which comes with the clone and may lead anywhere."
@@ -82,6 +83,14 @@ def target(*, team: bool, profile: str | None) -> Target:
     if profile:
         return Target(Layer.PROFILE, found.profile(profile_name(profile)), profile)
     return Target(Layer.USER, found.user)
+
+
+def working_directory() -> Path:
+    """Where the user is. Raises UsageError if that is deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("This folder is not there any more.", "Change to one that is.") from None
 
 
 def profile_name(text: str) -> str:
