@@ -7,6 +7,8 @@ else was faster. Then it is made again, from what is there now.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,8 +21,11 @@ from towline.kube.errors import Conflict, NotFound
 from towline.kube.resources import SERVICES, Object
 from towline.routing.table import Table
 
-END_SECONDS = 15.0
+END_SECONDS = 30.0
 RETRY_SECONDS = 0.5
+# Of many who write at once one succeeds each time: the others give way, for longer and longer.
+FIRST_CONFLICT_SECONDS = 0.02
+LAST_CONFLICT_SECONDS = 0.4
 
 
 class NotSharedError(SessionError):
@@ -102,7 +107,7 @@ class Participation:
             # What is under way must not arrive afterwards.
             await asyncio.wait((self._writing,), timeout=END_SECONDS)
             self._writing.cancel()
-        while True:
+        for conflicts in itertools.count():
             try:
                 left = max(0.0, deadline - loop.time())
                 # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
@@ -112,9 +117,16 @@ class Participation:
             except (*PASSING, TimeoutError) as error:
                 if loop.time() + RETRY_SECONDS >= deadline:
                     raise self._not_left(error) from error
-                await asyncio.sleep(0 if isinstance(error, Conflict) else RETRY_SECONDS)
+                await _pause(error, conflicts)
             except TowlineError as error:
                 raise self._not_left(error) from error
+        raise AssertionError
+
+    async def close(self) -> None:
+        """Write no more; what is under way is given up."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.wait((self._writing,))
 
     async def _carefully(self, work: Coroutine[Any, Any, Table | None]) -> Table | None:
         """Whoever is cancelled meanwhile can still wait for what becomes of it."""
@@ -122,7 +134,7 @@ class Participation:
         return await asyncio.shield(self._writing)
 
     async def _change(self, make: Callable[[Table], Table]) -> Table:
-        while True:
+        for conflicts in itertools.count():
             service = await self._read()
             found = self._mine(service)
             wanted = make(found.table)
@@ -131,9 +143,11 @@ class Participation:
                 try:
                     await self._write(service, record)
                 except Conflict:
+                    await _give_way(conflicts)
                     continue
             self._note(wanted)
             return wanted
+        raise AssertionError
 
     async def _leave(self, participant: str) -> Table | None:
         service = await self._read()
@@ -177,3 +191,13 @@ class Participation:
             f"The mesh of svc/{self._name} could not be left: {why or 'no answer in time'}",
             "The others' sessions, or the agent, do it when the grace time is over.",
         )
+
+
+async def _pause(error: Exception, conflicts: int) -> None:
+    await (_give_way(conflicts) if isinstance(error, Conflict) else asyncio.sleep(RETRY_SECONDS))
+
+
+async def _give_way(conflicts: int) -> None:
+    """Wait for a moment after a write that met a conflict, the longer the more there were."""
+    longest = min(FIRST_CONFLICT_SECONDS * 2**conflicts, LAST_CONFLICT_SECONDS)
+    await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 (nobody need not foresee it)

@@ -55,7 +55,6 @@ class Seat:
         self._force = force
         self._peers: set[Peer] = set()
         self._news = asyncio.Event()
-        self._leaving = False
         self._failed: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
 
     def attach(self, participation: Participation, link: Link, delivery: Delivery) -> None:
@@ -141,7 +140,6 @@ class Seat:
         What is under way has a moment to end. Raises SessionError when it cannot be done: others
         will do it.
         """
-        self._leaving = True
         try:
             table = await self._participation.leave(self.me.id)
         except BaseException:
@@ -154,6 +152,7 @@ class Seat:
             # What is left undone others do, when we have been away for the grace time.
             with suppress(*FAILURES, TowlineError):
                 await asyncio.wait_for(self._withdraw(table), LEAVE_SECONDS)
+            await self._participation.close()
         await self._delivery.finish()
 
     async def _withdraw(self, table: Table) -> None:
