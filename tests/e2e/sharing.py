@@ -56,9 +56,11 @@ async def _answer(request: web.Request) -> web.StreamResponse:
 async def _events(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    while True:
-        await response.write(b"data: on\n\n")
-        await asyncio.sleep(_TICK_SECONDS)
+    with contextlib.suppress(ConnectionResetError):
+        while True:
+            await response.write(b"data: on\n\n")
+            await asyncio.sleep(_TICK_SECONDS)
+    return response
 
 
 async def _websocket(request: web.Request) -> web.WebSocketResponse:

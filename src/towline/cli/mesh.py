@@ -98,7 +98,7 @@ def sharing(chosen: dict[str, Any], match: Iterable[Match]) -> Sharing:
     metavar="KEY:VALUE",
     help="The same as --match header:KEY=VALUE; with --mode manual the label of the pod.",
 )
-@expose_option(required=False, extra=" Default: all its ports that may speak HTTP.")
+@expose_option(required=False, extra=" Default: all its ports that say they speak HTTP.")
 @sharing_options
 @click.option(
     "--mode",

@@ -34,6 +34,7 @@ from towline.kube.config import Access
 from towline.kube.errors import NotFound
 from towline.kube.resources import SERVICES
 from towline.link.link import Link
+from towline.routing.protocols import Speaks
 from towline.routing.rules import curl
 from towline.routing.table import Participant
 from towline.wire.target import Port
@@ -70,7 +71,6 @@ class Mesh:
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
         others = self._seat.table.present() if self._seat else ()
-        name, namespace = self._wanted.target.name, self._access.namespace
         served = self._place.ports if self._place else ()
         return {
             **self._state.status(),
@@ -78,13 +78,24 @@ class Mesh:
             "mode": "mesh",
             "match": [str(each) for each in self._sharing.match],
             "priority": self._sharing.priority,
-            "curl": curl(self._sharing.match, f"http://{name}.{namespace}"),
+            "curl": curl(self._sharing.match, self._url()),
             "exposed": [each.status() for each in self._exposed],
             "ports": [each.status() for each in served],
             "spoken": [str(each) for each in served],
             "participants": len(others),
             "agent": self._keeper.pod if self._keeper else "",
         }
+
+    def _url(self) -> str:
+        """Where a client in the cluster reaches a port of which requests are wanted here."""
+        host = f"{self._wanted.target.name}.{self._access.namespace}"
+        if self._place is None:
+            return f"http://{host}"
+        wanted = [each for each in self._place.ports if each.service in self._place.chosen]
+        port = min(wanted, key=lambda each: each.told.speaks is Speaks.LOOK)
+        scheme, usual = ("https", 443) if port.told.speaks is Speaks.TLS else ("http", 80)
+        number = port.service.port.number
+        return f"{scheme}://{host}" if number == usual else f"{scheme}://{host}:{number}"
 
     @property
     def place(self) -> Place:

@@ -60,15 +60,17 @@ def of_service(service: Object, pods: Iterable[Object]) -> tuple[MeshPort, ...]:
 def choose(
     found: Sequence[MeshPort], texts: Sequence[str], *, tls: bool
 ) -> dict[ServicePort, Target]:
-    """What answers here for which port: as `--expose` says, or for all whose requests can be told.
+    """What answers here for which port: as `--expose` says, or for all that say they speak HTTP.
 
-    Raises UsageError for what cannot be.
+    If none does, for those that do not say what they speak. Raises UsageError for a port whose
+    requests cannot be told apart.
     """
     if texts:
         chosen = ports.choose([each.service for each in found], texts)
     else:
         candidates = [each for each in found if each.is_routed(tls=True)]
-        chosen = ports.choose([each.service for each in candidates], texts)
+        certain = [each for each in candidates if each.told.speaks is not Speaks.LOOK]
+        chosen = ports.choose([each.service for each in certain or candidates], texts)
     if not chosen:
         raise UsageError(
             "None of its ports speaks HTTP: nothing tells whose a connection is. "
