@@ -156,7 +156,8 @@ class _Connection:
     async def _pass_requests(self) -> None:
         while True:
             method, target, fields, request = await self._next_request()
-            if is_write(method, target) and not _RENEWAL.search(request):
+            renewal = method == "PATCH" and _RENEWAL.search(request)
+            if is_write(method, target) and not renewal:
                 write = Write(method, target.partition("?")[0])
                 if self._cutting.note(write):
                     self._withheld = write

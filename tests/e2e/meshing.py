@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import queue
 import socket
 import ssl
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,3 +102,38 @@ def await_answers(
         return found[0] if all(each.name == wanted for each in found) else None
 
     return until(look, seconds, f"answers of {wanted!r} to {headers}")
+
+
+class Recorder:
+    """A program of the laptop that notes the paths of the requests that it gets."""
+
+    def __init__(self, laptop: Laptop) -> None:
+        self.heard: queue.Queue[str] = queue.Queue()
+        heard = self.heard
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                heard.put(self.path)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Nothing is shown."""
+
+        self.server = laptop.call(
+            lambda: http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        )
+        self.port: int = self.server.server_address[1]
+
+
+@contextmanager
+def recorder(laptop: Laptop) -> Iterator[Recorder]:
+    """One that runs meanwhile."""
+    made = Recorder(laptop)
+    threading.Thread(target=made.server.serve_forever, daemon=True).start()
+    try:
+        yield made
+    finally:
+        made.server.shutdown()
+        made.server.server_close()

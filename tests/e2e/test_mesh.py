@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
+from lab import namespaces
 from tests.e2e import objects
-from tests.e2e.applications import local_application
+from tests.e2e.applications import ask_by_datagram, local_application
 from tests.e2e.broken import told
-from tests.e2e.meshing import asked, await_answers, meshed, meshing, record_of
+from tests.e2e.meshing import asked, await_answers, meshed, meshing, record_of, recorder
 from tests.e2e.outage import SILENCE, outage
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
 from tests.e2e.waiting import until
 
+USAGE_ERROR = 2
 SESSION_ERROR = 8
 
 pytestmark = pytest.mark.usefixtures("no_trace")
@@ -185,3 +189,54 @@ def test_mesh_of_what_is_exchanged_is_refused_and_begins_by_force(lab, laptop):
             assert "taken over" in exchange.error()["summary"]
             await_answers(lab, "web")
         await_answers(lab, "web")
+
+
+def test_only_the_requests_that_satisfy_the_rules_are_copied(lab, laptop):
+    with local_application(laptop, "here") as port, recorder(laptop) as copies:
+        with (
+            meshed(laptop, "web", f"--expose={port}:80", "--match=header:x-user=ada"),
+            connected(
+                laptop,
+                "web",
+                f"--expose={copies.port}:80",
+                "--match=path^=/copied",
+                command="mirror",
+            ) as mirror,
+        ):
+            assert "path^=/copied" in mirror.ready()["message"]
+            address, _ = objects.addresses_of_service(lab, "web")
+            await_answers(lab, "here", x_user="ada")
+            assert asked(lab, address, path="/other").name == "web"
+            assert asked(lab, address, path="/copied/1").name == "web"
+            assert asked(lab, address, path="/copied/2", x_user="ada").name == "here"
+            heard = {copies.heard.get(timeout=20) for _ in range(2)}
+            assert heard == {"/copied/1", "/copied/2"}
+
+
+def test_what_is_no_http_passes_untouched_over_each_port(lab, laptop):
+    with local_application(laptop, "here") as port:
+        with meshed(laptop, "sample", f"--expose={port}:8080", "--match=header:x-user=ada") as made:
+            told = {each["port"]: each["speaks"] for each in made.ready()["ports"]}
+            assert (told[8080], told[7000], told[7001]) == ("http", "look", "other")
+            address, address6 = objects.addresses_of_service(lab, "sample")
+            await_answers(lab, "here", (address, address6), port=8080, x_user="ada")
+            for each in (address, address6):
+                assert counting_echo(lab, each, 7000) == b"hello5 bytes\n"
+                assert ask_by_datagram(lab, each, 7001, b"hello") == b"hello"
+
+
+def counting_echo(lab, address, port):
+    def inside():
+        with socket.create_connection((address, port), timeout=5) as client:
+            client.sendall(b"hello")
+            client.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: client.recv(100), b""))
+
+    return namespaces.call_inside(lab.layout.node_net, inside)
+
+
+def test_port_that_cannot_be_told_apart_is_refused_with_the_reason(lab, laptop):
+    with meshing(laptop, "sample", "--expose=8080:7001/udp") as session:
+        error = session.error()
+        assert error["exit_code"] == USAGE_ERROR
+        assert "7001/UDP: not HTTP" in error["summary"]
