@@ -68,6 +68,22 @@ def test_first_may_leave_first_and_the_last_puts_the_service_back(lab, laptop):
     assert lab.kubectl_json("service", "web")["spec"] == before
 
 
+def test_of_two_who_begin_at_once_one_joins_the_other(lab, laptop):
+    with local_application(laptop, "here") as port:
+        with (
+            meshing(laptop, "web", f"--expose={port}:80", "--match=header:x-user=one") as one,
+            meshing(laptop, "web", f"--expose={port}:80", "--match=header:x-user=two") as two,
+        ):
+            assert one.ready()["target"] == two.ready()["target"]
+            assert len(present(lab)) == 2
+            await_answers(lab, "here", x_user="one")
+            await_answers(lab, "here", x_user="two")
+            for session in (one, two):
+                session.interrupt()
+            assert [session.end() for session in (one, two)] == [0, 0]
+        await_answers(lab, "web", x_user="two")
+
+
 def test_killed_one_is_replaced_by_the_pods_at_once_and_dropped_later(lab, laptop, no_trace):
     no_trace.allow_grace(GRACE_SECONDS)
     with local_application(laptop, "one") as one, local_application(laptop, "two", 100) as two:

@@ -32,7 +32,8 @@ _CLUSTERS = "clusters.json"
 _API = "type.googleapis.com/envoy.config"
 # A participant's program may take a while to be connected to, the agent does not.
 _CONNECT_SECONDS = 1
-_IDLE_SECONDS = 4
+# Programs close connections that have been idle, some after 2 s: a request must not meet that.
+_IDLE_SECONDS = 1
 _NO_LIMIT = 1_000_000_000
 
 Config = dict[str, Any]

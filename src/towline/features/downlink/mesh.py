@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -31,8 +31,8 @@ from towline.features.state import Narrator, SessionState
 from towline.kube.access import Right
 from towline.kube.client import Client
 from towline.kube.config import Access
-from towline.kube.errors import NotFound
-from towline.kube.resources import SERVICES
+from towline.kube.errors import Forbidden, NotFound
+from towline.kube.resources import SECRETS, SERVICES
 from towline.link.link import Link
 from towline.routing.protocols import Speaks
 from towline.routing.rules import curl
@@ -186,6 +186,7 @@ class Mesh:
         if holder is not None and not self._wanted.force:
             raise interception.held_by(str(self._wanted.target), holder)
         await require(client, namespace, self._rights_to_begin())
+        await self._require_secret(client)
         name = self._wanted.target.name
         may_undo = await restorer.may_be_made(client, namespace, SERVICES, name)
         for note in meshagent.notes(place, may_undo=may_undo):
@@ -207,6 +208,19 @@ class Mesh:
         keeper.release()
         await taking.begin()
         return seat
+
+    async def _require_secret(self, client: Client) -> None:
+        """Raise UsageError if the Secret is surely not there: the pod would wait for it."""
+        name = self._sharing.tls_secret
+        with suppress(Forbidden):
+            try:
+                if name:
+                    await client.get(SECRETS, name, namespace=self._access.namespace)
+            except NotFound:
+                raise UsageError(
+                    f"There is no Secret {name} in the namespace {self._access.namespace}.",
+                    "Name the one with the service's certificate, as tls.crt and tls.key.",
+                ) from None
 
     async def _join(
         self,

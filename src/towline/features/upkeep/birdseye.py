@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from towline.cluster.controller import workload_of
 from towline.cluster.tenants import Tenant, tenants
 from towline.features.reference import Reference
-from towline.features.upkeep.listing import of_agent
+from towline.features.upkeep.listing import of_agent, participants
 from towline.features.upkeep.presence import Presence, Whereabouts, ask, presence
 from towline.features.upkeep.survey import Agent, survey
 from towline.kube.access import Right, missing_rights
 from towline.kube.client import Client
 from towline.kube.resources import PODS, SERVICES, Object
-from towline.routing.table import Participant, Table
+from towline.routing.table import Participant
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ async def _of_agent(client: Client, agent: Agent, services: Sequence[Object]) ->
     where = await presence(client, agent)
     agents = tuple(pod["metadata"]["name"] for pod in agent.pods)
     place = (entry.namespace, entry.target)
-    if people := _participants(agent):
+    if people := participants(agent):
         return [(place, _of_participant(each, entry.mode, agents, where)) for each in people]
     joined = [] if entry.target else _joined(agent, services)
     use = Use(
@@ -116,15 +115,6 @@ def _joined(agent: Agent, services: Sequence[Object]) -> list[str]:
         and (selector := service["spec"].get("selector"))
         and any(selector.items() <= each for each in labels)
     ]
-
-
-def _participants(agent: Agent) -> list[Participant]:
-    """Who shares what it holds, but for who is about to leave; none if nobody shares it."""
-    for held in agent.held:
-        if held.record is not None and held.record.mesh is not None:
-            with contextlib.suppress(ValueError):
-                return list(Table.from_values(held.record.mesh).present())
-    return []
 
 
 def _of_participant(who: Participant, mode: str, agents: tuple[str, ...], where: Presence) -> Use:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from towline.cluster import podstate
 from towline.cluster.job import ROLE, changed_by
@@ -14,6 +15,7 @@ from towline.features.upkeep.survey import Agent, survey
 from towline.kube.access import Right
 from towline.kube.client import Client
 from towline.kube.resources import PODS, Object
+from towline.routing.table import Participant, Table
 
 # The roles of agents whose commands have other names.
 _COMMANDS = {"uplink": "connect"}
@@ -21,7 +23,10 @@ _COMMANDS = {"uplink": "connect"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one session has: `target` is "" for none, `agent` the pod, `mode` how it is taken."""
+    """What one session has: `target` is "" for none, `agent` the pod, `mode` how it is taken.
+
+    If several share it, that is by which rules.
+    """
 
     namespace: str
     target: str
@@ -44,9 +49,30 @@ class Listing:
 async def listing(client: Client, namespace: str | None) -> Listing:
     """Look at a namespace, or at all for None, as far as the user may. Raises ApiError."""
     found = await survey(client, namespace, all_pods=True)
-    entries = [of_agent(agent) for agent in found.agents]
+    entries = [entry for agent in found.agents for entry in _parts(agent)]
     entries += [entry for pod in found.pods for entry in _in_pod(pod)]
     return Listing(sorted(entries, key=lambda each: (each.namespace, each.target)), found.missing)
+
+
+def participants(agent: Agent) -> list[Participant]:
+    """Who shares what an agent holds, but for who is about to leave; none if nobody shares it."""
+    for held in agent.held:
+        if held.record is not None and held.record.mesh is not None:
+            with contextlib.suppress(ValueError):
+                return list(Table.from_values(held.record.mesh).present())
+    return []
+
+
+def _parts(agent: Agent) -> Iterator[Entry]:
+    """What the session of an agent has, or each of those that share it."""
+    whole = of_agent(agent)
+    people = participants(agent)
+    for each in people:
+        command = "mirror" if each.copy else "mesh"
+        rules = " or ".join(map(str, each.match))
+        yield replace(whole, command=command, mode=rules, owner=each.owner, since=each.since)
+    if not people:
+        yield whole
 
 
 def of_agent(agent: Agent) -> Entry:
