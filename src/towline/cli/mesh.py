@@ -164,4 +164,6 @@ def _ready_line(status: dict[str, Any]) -> str:
     if status["curl"]:
         lines.append(f"In the cluster, or with 'tow connect': {status['curl']}")
     lines += [f"Port {each}." for each in status["spoken"]]
+    if status["untouched"]:
+        lines.append(f"Untouched: {', '.join(status['untouched'])}.")
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from towline.cluster.router import RouterSpec
 from towline.errors import AgentError, SessionError, TowlineError, UsageError
 from towline.features.downlink import meshagent, ports, selector
 from towline.features.downlink.meshagent import Place
+from towline.features.downlink.meshports import MeshPort
 from towline.features.downlink.participation import Meshed, Participation, meshed, with_table
 from towline.features.downlink.seat import Seat, new_id
 from towline.features.downlink.takeover import Sharing, Wanted
@@ -41,10 +42,6 @@ from towline.wire.target import Port
 
 # Whoever is overtaken so often is not in a race.
 _TRIES = 5
-
-
-class _Overtaken(Exception):  # noqa: N818
-    """The service is not any more as it was found: somebody has begun a mesh, or ended it."""
 
 
 class Mesh:
@@ -80,11 +77,21 @@ class Mesh:
             "priority": self._sharing.priority,
             "curl": curl(self._sharing.match, self._url()),
             "exposed": [each.status() for each in self._exposed],
-            "ports": [each.status() for each in served],
-            "spoken": [str(each) for each in served],
+            "ports": [
+                {**each.status(), "exposed": each.service in self.place.chosen} for each in served
+            ],
+            "spoken": [str(each) for each in served if each.service in self.place.chosen],
+            "untouched": [str(each.service.port) for each in served if not self._routes(each)],
             "participants": len(others),
             "agent": self._keeper.pod if self._keeper else "",
         }
+
+    def _routes(self, port: MeshPort) -> bool:
+        """Whether the mesh tells the requests of a port apart."""
+        table = self._seat.table if self._seat else None
+        return any(
+            each.port == port.service.listen.number for each in (table.ports if table else ())
+        )
 
     def _url(self) -> str:
         """Where a client in the cluster reaches a port of which requests are wanted here."""
@@ -146,21 +153,18 @@ class Mesh:
         for tries_left in reversed(range(_TRIES)):
             place = await self._look(client)
             there = meshed(place.found)
-            try:
-                async with AsyncExitStack() as attempt:
-                    try:
-                        if there:
-                            seat = await self._join(attempt, client, group, programs, there)
-                        else:
-                            seat = await self._begin(attempt, client, group, programs)
-                    except TowlineError:
-                        if tries_left and await self._is_overtaken(client, there):
-                            raise _Overtaken from None
-                        raise
-                    stack.push_async_exit(attempt.pop_all())
-                    return seat
-            except _Overtaken:
-                continue
+            async with AsyncExitStack() as attempt:
+                try:
+                    if there:
+                        seat = await self._join(attempt, client, group, programs, there)
+                    else:
+                        seat = await self._begin(attempt, client, group, programs)
+                except TowlineError:
+                    if tries_left and await self._is_overtaken(client, there):
+                        continue  # in order: what was made for it ends
+                    raise
+                stack.push_async_exit(attempt.pop_all())
+                return seat
         raise AssertionError("the last try returns or raises")
 
     async def _is_overtaken(self, client: Client, assumed: Meshed | None) -> bool:
@@ -325,8 +329,8 @@ class Mesh:
                 raise SessionError(
                     f"The mesh that {there.record.owner} has begun does not look into the requests "
                     f"of port {each.port.number}.",
-                    "It was begun without --tls-secret, or when the service had other ports: leave "
-                    "the port out with --expose, or begin anew when all have left.",
+                    "It was begun without --tls-secret, or without that port, which does not say "
+                    "what it speaks: leave it out with --expose, or begin anew when all have left.",
                 )
 
     async def _disturbed(self) -> NoReturn:

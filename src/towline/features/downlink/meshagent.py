@@ -106,7 +106,9 @@ def _routed(place: Place, agent: str, *, tls: bool) -> dict[Port, RoutedPort]:
     taken = place.taken
     for each in place.ports:
         listen = each.service.listen
-        if not each.is_routed(tls=tls) or listen in found:
+        # What says nothing passes without a look, unless it is wanted.
+        unwanted = each.told.speaks is Speaks.LOOK and listen not in place.locals
+        if unwanted or not each.is_routed(tls=tls) or listen in found:
             continue
         fallback = fallback_port(taken)
         taken.add(fallback)
