@@ -234,6 +234,7 @@ def test_what_is_no_http_passes_untouched_over_each_port(lab, laptop):
         with meshed(laptop, "sample", f"--expose={port}:8080", "--match=header:x-user=ada") as made:
             told = {each["port"]: each["speaks"] for each in made.ready()["ports"]}
             assert (told[8080], told[7000], told[7001]) == ("http", "look", "other")
+            assert "7000/TCP, 7001/UDP" in made.ready()["message"]
             address, address6 = objects.addresses_of_service(lab, "sample")
             await_answers(lab, "here", (address, address6), port=8080, x_user="ada")
             for each in (address, address6):

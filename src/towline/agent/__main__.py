@@ -82,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
         default=DRAINING.longest_seconds,
         help="after how long it ends although there are connections",
     )
+    _add_router(parser)
+    _add_redirect(parser)
+    return parser
+
+
+def _add_router(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--router",
         type=parse_routed,
@@ -93,8 +99,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="at the end, ask a sidecar of Istio to end: the pod would go on for it",
     )
-    _add_redirect(parser)
-    return parser
 
 
 def _add_redirect(parser: argparse.ArgumentParser) -> None:
