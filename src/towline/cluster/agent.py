@@ -14,11 +14,12 @@ from towline.cluster.transports import Transports
 from towline.errors import AgentError, TowlineError, leading_error
 from towline.kube.client import Client, Propagation
 from towline.kube.errors import ConnectionFailed, NotFound, ServerError
-from towline.kube.resources import EVENTS, JOBS, PODS
+from towline.kube.resources import EVENTS, JOBS, PODS, Object
 from towline.kube.watch import EventType
 
 P = TypeVar("P", bound=asyncio.Protocol)
 Progress = Callable[[str], None]
+Enough = Callable[[Object], bool]
 
 # A pod that has come no further for this long has its events looked up, for the reason.
 EXPLAIN_SECONDS = 2.0
@@ -38,6 +39,7 @@ class Agent:
         self._created = False
         self._transports = Transports(client, namespace, CONTAINER, spec.link_port)
         self._waiting_for = ""
+        self._began = 0.0  # loop time
 
     async def start(self, progress: Progress, timeout_seconds: float) -> None:
         """Create the Job and wait until its pod runs.
@@ -50,15 +52,15 @@ class Agent:
         self._say(progress, "the cluster to accept the agent's Job")
         await self._create()
         self._say(progress, "the cluster to make the agent's pod")
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._until_running(progress)
-        except TimeoutError:
-            raise AgentError(
-                f"The agent has not started within {timeout_seconds:.0f} s; it was waiting for "
-                f"{self._waiting_for}.",
-                self._what_to_do(),
-            ) from None
+        await self._wait(progress, timeout_seconds, lambda _: True)
+
+    async def ready(self, progress: Progress, timeout_seconds: float) -> None:
+        """Wait until the router beside the agent listens; raises as :meth:`start` does.
+
+        The link should be up: the agent waits for that no longer than for a session that is gone.
+        """
+        self._say(progress, "the router to be ready")
+        await self._wait(progress, timeout_seconds, podstate.is_ready)
 
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         """A new transport to the running agent, shaped as `loop.create_connection` gives it.
@@ -125,6 +127,7 @@ class Agent:
     async def _create(self) -> None:
         # Before the request is sent: this may be cancelled while the answer is under way.
         self._asked = True
+        self._began = asyncio.get_running_loop().time()
         try:
             made = await self._client.create(JOBS, manifest(self._spec), namespace=self._namespace)
         except TowlineError as error:
@@ -144,21 +147,32 @@ class Agent:
             )
         await self._change({"parallelism": 1})
 
-    async def _until_running(self, progress: Progress) -> None:
+    async def _wait(self, progress: Progress, timeout_seconds: float, enough: Enough) -> None:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._until(progress, enough)
+        except TimeoutError:
+            raise AgentError(
+                f"The agent has not started within {timeout_seconds:.0f} s; it was waiting for "
+                f"{self._waiting_for}.",
+                self._what_to_do(),
+            ) from None
+
+    async def _until(self, progress: Progress, enough: Enough) -> None:
         """Watch the pod; meanwhile keep the Job's lease alive and look for what holds it up."""
         try:
             async with asyncio.TaskGroup() as group:
                 renewing = group.create_task(self._keep_lease())
                 explaining = group.create_task(self._explain(progress))
-                await self._watch_pod(progress)
+                await self._watch_pod(progress, enough)
                 renewing.cancel()
                 explaining.cancel()
         except BaseExceptionGroup as failures:
             # Whoever starts an agent wants to know its errors by their types.
             raise leading_error(failures) or failures from None
 
-    async def _watch_pod(self, progress: Progress) -> None:
-        """Return when the pod runs, and if it has a router, that listens."""
+    async def _watch_pod(self, progress: Progress, enough: Enough = lambda _: True) -> None:
+        """Return when the pod runs, and is as is needed."""
         # The label without a prefix is older than Kubernetes 1.27, and still set.
         labels = f"job-name={self._spec.name}"
         watch = self._client.watch(PODS, namespace=self._namespace, labels=labels)
@@ -173,21 +187,18 @@ class Agent:
                 self.addresses = podstate.addresses(event.object)
                 if state.error is not None:
                     raise state.error
-                if state.phase is Phase.RUNNING:
-                    if not self._spec.router or podstate.is_ready(event.object):
-                        return
-                    self._say(progress, "the router to be ready")
-                    continue
-                self._say(progress, state.what)
+                if state.phase is not Phase.RUNNING:
+                    self._say(progress, state.what)
+                elif enough(event.object):
+                    return
 
     async def _keep_lease(self) -> None:
         """Move the Job's deadline ahead for as long as the pod is being waited for."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
         while True:
             await asyncio.sleep(self._spec.lease_seconds / 3)
             with contextlib.suppress(TowlineError):
-                await self._renew(int(loop.time() - started) + self._spec.lease_seconds)
+                await self._renew(int(loop.time() - self._began) + self._spec.lease_seconds)
 
     async def _explain(self, progress: Progress) -> None:
         """Tell from events why the start takes long, and end it when they say it is in vain."""

@@ -95,6 +95,10 @@ class AgentKeeper:
         """Start the first agent; raises as :meth:`Agent.start` does."""
         await self._agent.start(self._progress, self._timeout_seconds)
 
+    async def ready(self) -> None:
+        """The link is up: wait for the router beside the agent, as :meth:`Agent.ready` does."""
+        await self._agent.ready(self._progress, self._timeout_seconds)
+
     async def join(self) -> None:
         """Use the agent of a Job that somebody else has made, and never delete that.
 

@@ -31,14 +31,12 @@ def twin(
 
     It has an address of its own, also if the service is headless, and none outside the cluster.
     One that is to be `headless` itself, for whoever balances over the pods' addresses, is an
-    agent's second. What the service says about local traffic is about its clients, not about the
-    agent.
+    agent's second. What the service says about local traffic is not about the agent.
 
     With `opaque` its connections are just bytes to a mesh. A sidecar would else lead requests by
     the host that they name: to the service, and so to the agent again. It then has one family: a
     mesh may not serve the other, and bytes are not sent once more as a request would be.
     """
-    name = headless_twin(agent) if headless else agent
     spec = service["spec"]
     families = {"ipFamilyPolicy": "SingleStack", "ipFamilies": spec.get("ipFamilies", [])[:1]}
     kept = ("ipFamilies", "ipFamilyPolicy", "sessionAffinity", "sessionAffinityConfig")
@@ -46,7 +44,7 @@ def twin(
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": name,
+            "name": headless_twin(agent) if headless else agent,
             "labels": {MANAGED_BY: "towline", ROLE: "original", AGENT_LABEL: agent},
         },
         "spec": {

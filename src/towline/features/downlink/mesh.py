@@ -201,6 +201,7 @@ class Mesh:
         port = made.spec.link_port
         participation = Participation(client, namespace, name, made.spec.name, made.table)
         seat, link = await self._seated(attempt, keeper, group, programs, participation, port)
+        await keeper.ready()
         await keeper.settle()
         table = await seat.first(made.table)
         await self._await_child(programs, link)
@@ -284,23 +285,10 @@ class Mesh:
         link_port: int,
     ) -> tuple[Seat, Link]:
         """A seat, with a link to the agent; nothing is claimed or written yet."""
-        place, agent = self.place, self._wanted.agent
-        me = Participant(
-            new_id(),
-            agent.owner,
-            now(),
-            self._sharing.match,
-            dict.fromkeys(place.locals, 0),
-            self._wanted.copy,
-            self._sharing.priority,
-        )
-        seat = Seat(
-            me,
-            place.locals,
-            place.taken | {link_port},
-            agent.grace_seconds,
-            force=self._wanted.force,
-        )
+        place = self.place
+        taken = place.taken | {link_port}
+        grace = self._wanted.agent.grace_seconds
+        seat = Seat(self._me(), place.locals, taken, grace, force=self._wanted.force)
 
         def unserved(slot: Port) -> None:
             listen = next(p for p, number in seat.me.slots.items() if number == slot.number)
@@ -315,6 +303,18 @@ class Mesh:
         await link.first(self._wanted.timeout_seconds)
         self._seat = seat
         return seat, link
+
+    def _me(self) -> Participant:
+        """Our part as it is wanted; its slots are still to be chosen."""
+        return Participant(
+            new_id(),
+            self._wanted.agent.owner,
+            now(),
+            self._sharing.match,
+            dict.fromkeys(self.place.locals, 0),
+            self._wanted.copy,
+            self._sharing.priority,
+        )
 
     async def _await_child(self, programs: Programs, link: Link) -> None:
         """Wait until the program that was run listens, however long it takes."""
