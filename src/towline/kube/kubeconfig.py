@@ -127,11 +127,11 @@ class Kubeconfig:
 def load(explicit: str | Path | None, environ: Mapping[str, str]) -> Kubeconfig:
     """Read the kubeconfig that a command started with `environ` should use.
 
-    `explicit` (--kubeconfig) stands alone and must be there. Otherwise $KUBECONFIG names files,
-    of which those that are missing are skipped, and without it ~/.kube/config is read. Raises
-    ConfigError for a file that cannot be read or is no kubeconfig.
+    `explicit` (--kubeconfig) stands alone and must be there; "" is none. Otherwise $KUBECONFIG
+    names files, of which those that are missing are skipped, and without it ~/.kube/config is
+    read. Raises ConfigError for a file that cannot be read or is no kubeconfig.
     """
-    if explicit is not None:
+    if explicit:
         path = _absolute(Path(explicit))
         if not path.exists():
             raise ConfigError(

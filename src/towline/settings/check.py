@@ -61,7 +61,7 @@ class _Checking:
             self._complain(member.line, f"'{name}' needs a value here, not further names.")
         elif self._is_right(command, option, member):
             origin = Origin(self._layer, self._file, member.line)
-            texts = self._from_here(option, member.texts)
+            texts = None if member.texts is None else option.anchored(member.texts, self._base)
             self.done.entries[command, name] = Written(texts, origin)
 
     def _options(self, command: str, name: str) -> Iterator[Option]:
@@ -92,11 +92,6 @@ class _Checking:
                 f"For yourself you may: 'tow config set {name} …'.",
             )
         return True
-
-    def _from_here(self, option: Option, texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if texts is None or not option.is_path:
-            return texts
-        return tuple(str(self._base / Path(text).expanduser()) for text in texts)
 
     def _complain(self, line: int, what: str, hint: str = "") -> bool:
         self.done.problems.append(Problem(self._file, line, what, hint))

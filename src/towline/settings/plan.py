@@ -164,9 +164,7 @@ class _Reading:
         texts = tuple(self._texts(value))
         if option.kind is Kind.BOOLEAN:
             return [f"--{option.name}" if option.read(texts) else f"--no-{option.name}"]
-        if option.is_path:
-            texts = tuple(str(self.base / Path(text).expanduser()) for text in texts)
-        return [f"--{option.name}={text}" for text in texts]
+        return [f"--{option.name}={text}" for text in option.anchored(texts, self.base)]
 
     def _fault(self, option: Option, value: yaml.Node) -> str:
         """What is wrong with a value for an option; "" for nothing."""

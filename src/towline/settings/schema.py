@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 Options = Mapping[str, "Option"]
@@ -43,6 +44,12 @@ class Option:
     is_path: bool = False
     default: Any = None
     help: str = ""
+
+    def anchored(self, texts: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+        """What was written as it is anywhere: files are named from a folder on, "" is none."""
+        if not self.is_path:
+            return texts
+        return tuple(text and str(folder / Path(text).expanduser()) for text in texts)
 
 
 @dataclass(frozen=True, slots=True)

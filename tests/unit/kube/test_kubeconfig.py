@@ -66,6 +66,7 @@ def test_the_named_file_stands_alone(tmp_path: Path) -> None:
     two = write(tmp_path / "two", clusters=[cluster("b", "https://b")])
 
     assert list(load(one, {"KUBECONFIG": str(two)}).clusters) == ["a"]
+    assert list(load("", {"KUBECONFIG": str(two)}).clusters) == ["b"]
 
 
 def test_the_named_file_must_be_there(tmp_path: Path) -> None:

@@ -99,3 +99,4 @@ def test_files_are_named_from_the_file_that_names_them() -> None:
     assert named("c/kube") == ("/a/b/c/kube",)
     assert named("/etc/kube") == ("/etc/kube",)
     assert named("~/kube") == (str(Path.home() / "kube"),)
+    assert named("''") == ("",)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -70,7 +69,8 @@ def put(key: Key, values: tuple[str, ...], team: bool, profile: str | None) -> N
     """
     goal = target(team=team, profile=profile)
     option = _option(goal, key, values)
-    texts = _from_here(option, values)
+    # Not from the file of settings on.
+    texts = option.anchored(values, working_directory()) if option.is_path else values
     try:
         edited = put_into(goal.text(), key, usable(option, texts), str(goal.path))
     except SettingsError as error:
@@ -136,13 +136,6 @@ def _option(goal: Target, key: Key, values: tuple[str, ...]) -> Option:
         return OWN[name]
     meant = [options[command]] if command else options.values()
     return next(option for option in meant if usable(option, values) is not None)
-
-
-def _from_here(option: Option, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of files are meant from the working directory on, not from the file of settings."""
-    if not option.is_path:
-        return values
-    return tuple(str(working_directory() / Path(value).expanduser()) for value in values)
 
 
 def _problems(goal: Target, text: str) -> list[Problem]:
