@@ -5,7 +5,7 @@ See https://github.com/alibaba/kt-connect/tree/master/docs/en-us/cli, and docs/f
 
 from __future__ import annotations
 
-from towline.cli.spellings import NOT_YET, Spelling, Tool
+from towline.cli.othertools import NOT_YET, Spelling, Tool
 
 _NO_LOCAL_DNS = "Leave it out: the machine's own lookups are led to tow, on whatever port."
 _NO_PROXY = "There is no proxy, and none is needed: leave it out."

@@ -6,78 +6,24 @@ same meaning here works; about the rest an error says what to call instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 
+from towline.cli import ktconnect, telepresence
+from towline.cli.othertools import ROOT_OPTIONS, Spelling, Tool
 from towline.errors import UsageError
 
 #: The options of a command of ours, in all their spellings.
 OptionsOf = Callable[[str], Collection[str]]
 
-#: Options of `tow` itself, which stand before the command: what others may mean, what has a value.
-ROOT_OPTIONS = frozenset({"-v"})
+#: Options of `tow` itself that have a value.
 ROOT_VALUED = frozenset({"--profile"})
-NOT_YET = "It is not there yet."
-
-
-@dataclass(frozen=True, slots=True)
-class Spelling:
-    """An option of another tool.
-
-    `meant` is what it is here, "{}" standing for its value; None if nothing here is that. With
-    `values` it is so for these alone, of an option that may be ours for others. `advice` is told
-    where it is not so.
-    """
-
-    name: str
-    meant: tuple[str, ...] | None = None
-    advice: str = NOT_YET
-    values: tuple[str, ...] = ()
-    flag: bool = False
-
-    def here(self, value: str, options: Collection[str]) -> list[str] | None:
-        """What it is at a command with these options; None if it is nothing there."""
-        if self.meant is None or (self.values and value not in self.values):
-            return None
-        words = [word.replace("{}", value) for word in self.meant]
-        named = {word for word in self.meant if word.startswith("-")}
-        return words if named <= {*options, *ROOT_OPTIONS} else None
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """Another tool; `page` is what the documents tell its users.
-
-    `options` are those by their command, "" being any; `commands` those that are not here, with
-    what to do instead; `below` are commands of commands that have another name here. Before its
-    command a tool may have options that we have behind it: `moved` are those with a value, `early`
-    short ones that would be something else there.
-    """
-
-    name: str
-    page: str
-    options: Mapping[str, tuple[Spelling, ...]]
-    commands: Mapping[str, str]
-    below: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    moved: frozenset[str] = frozenset()
-    early: Mapping[str, str] = field(default_factory=dict)
-
-    def find(self, command: str, name: str) -> Spelling | None:
-        """An option of that name at a command."""
-        known = (*self.options.get(command, ()), *self.options.get("", ()))
-        return next((each for each in known if each.name == name), None)
-
-
-def tools() -> tuple[Tool, ...]:
-    """Those whose users are understood."""
-    from towline.cli import ktconnect, telepresence  # noqa: PLC0415 (they import this)
-
-    return ktconnect.TOOL, telepresence.TOOL
+#: Those whose users are understood.
+TOOLS = (ktconnect.TOOL, telepresence.TOOL)
 
 
 def refuse_command(name: str) -> None:
     """Raise UsageError if another tool has a command of that name."""
-    for tool in tools():
+    for tool in TOOLS:
         if name in tool.commands:
             raise UsageError(
                 f"'{name}' is a command of {tool.name}, and none of tow.",
@@ -110,7 +56,7 @@ def translate(words: list[str], options_of: OptionsOf) -> list[str]:
 
 def _below(command: str, own: list[str]) -> list[str]:
     """What is behind a command, with our name for a command that comes next."""
-    for tool in tools():
+    for tool in TOOLS:
         if own and (command, own[0]) in tool.below:
             return [tool.below[command, own[0]], *own[1:]]
     return own
@@ -153,7 +99,7 @@ def _read(
 def _late(word: str) -> str:
     """An option's name, as it is wherever it stands."""
     name = word.partition("=")[0]
-    return next((tool.early[name] for tool in tools() if name in tool.early), name)
+    return next((tool.early[name] for tool in TOOLS if name in tool.early), name)
 
 
 def _length(word: str, found: tuple[Tool, Spelling] | None) -> int:
@@ -162,16 +108,16 @@ def _length(word: str, found: tuple[Tool, Spelling] | None) -> int:
         return 1
     if found or word in ROOT_VALUED:
         return 2
-    return 2 if any(word in tool.moved for tool in tools()) else 1
+    return 2 if any(word in tool.moved for tool in TOOLS) else 1
 
 
 def _is_moved(word: str) -> bool:
     name = word.partition("=")[0] if word.startswith("--") else word[:2]
-    return any(name in tool.moved for tool in tools())
+    return any(name in tool.moved for tool in TOOLS)
 
 
 def _find(command: str, name: str) -> tuple[Tool, Spelling] | None:
-    for tool in tools():
+    for tool in TOOLS:
         if spelling := tool.find(command, name):
             return tool, spelling
     return None

@@ -5,7 +5,7 @@ See https://telepresence.io/docs/reference/cli/telepresence, and docs/from-telep
 
 from __future__ import annotations
 
-from towline.cli.spellings import NOT_YET, Spelling, Tool
+from towline.cli.othertools import NOT_YET, Spelling, Tool
 
 _NOTHING_INSTALLED = "Nothing is installed in the cluster, so there is nothing to do."
 _NO_DOCKER = f"{NOT_YET} Sessions run on the machine itself."

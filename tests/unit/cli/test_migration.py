@@ -8,7 +8,7 @@ import pytest
 
 from towline.cli import ktconnect, telepresence
 from towline.cli import main as cli
-from towline.cli.spellings import Spelling, Tool
+from towline.cli.othertools import Spelling, Tool
 
 CHECKOUT = Path(__file__).parents[3]
 ROOT = click.Context(cli.main, info_name="tow")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from towline.cli import ktconnect, telepresence
 from towline.cli import main as cli
-from towline.cli.spellings import ROOT_VALUED, Spelling, Tool, translate
+from towline.cli.othertools import Spelling, Tool
+from towline.cli.spellings import ROOT_VALUED, translate
 from towline.errors import UsageError
 
 CHECKOUT = Path(__file__).parents[3]
