@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from towline.settings.distribution import ITS_OWN
 from towline.settings.document import Leaf, Section
 from towline.settings.layers import Key, Layer, Origin, Written, usable
 from towline.settings.own import OWN
@@ -139,6 +140,8 @@ def unknown(schema: Schema, command: str, name: str) -> tuple[str, str]:
     if command and command not in schema.commands:
         what = f"'{command}' is no command whose options can be set."
         near = nearest(command, set(schema.commands))
+    elif not command and name in ITS_OWN:
+        return f"'{name}' is no option.", "Only what a company ships can say that."
     elif not command:
         near = nearest(name, schema.names() | set(OWN))
         what = f"There is no option or command '{name}'."

@@ -19,6 +19,8 @@ from towline.settings.document import Leaf, Section, parse, read_text
 from towline.settings.places import GROUP
 from towline.settings.problem import Problem, SettingsError
 
+#: What a distribution alone can say.
+ITS_OWN = frozenset({"help", "support", "namespaces"})
 _RULES = {"allowed", "refused"}
 
 

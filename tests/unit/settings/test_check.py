@@ -41,6 +41,8 @@ def test_right_names_and_values_are_kept_with_where_they_are() -> None:
         ("namespace:\n  a: b", "'namespace' needs a value here", ""),
         ("exchange: selector", "'exchange' is a command", "tow exchange --help"),
         ("registry: https://x", "f:1: 'registry': 'https://x' is no registry", ""),
+        ("namespaces: {allowed: [a]}", "f:1: 'namespaces' is no option.", "company"),
+        ("help: me", "f:1: 'help' is no option.", "company"),
         ("profile: ../x", "f:1: 'profile': '../x' is no name", ""),
     ],
 )
