@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from towline.cli import offers
-from towline.cluster.job import DEFAULT_GRACE_SECONDS, DEFAULT_IMAGE
+from towline.cluster import defaults
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -53,7 +53,7 @@ def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "-i",
             "--image",
-            default=DEFAULT_IMAGE,
+            default=defaults.IMAGE,
             show_default=True,
             help="Image of the agent: any with Python 3.9 or newer.",
         ),
@@ -66,7 +66,7 @@ def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--grace",
             type=click.IntRange(min=1),
-            default=DEFAULT_GRACE_SECONDS,
+            default=defaults.GRACE_SECONDS,
             show_default=True,
             metavar="SECONDS",
             help="How long the agent waits for this session when that is gone without a word.",

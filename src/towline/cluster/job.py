@@ -15,7 +15,7 @@ from typing import Any
 from towline.agent.intercept import Intercepted
 from towline.agent.undo import AGENT_LABEL
 from towline.agent.undoing import Changed
-from towline.cluster import bundle, router, sidecar
+from towline.cluster import bundle, defaults, router, sidecar
 from towline.cluster.router import RouterSpec
 from towline.cluster.sidecar import Sidecar
 from towline.kube.resources import Object, Resource
@@ -31,8 +31,6 @@ SELECTOR = f"{MANAGED_BY}=towline"
 
 AGENT_PORT = 7070
 CONTAINER = "agent"
-DEFAULT_IMAGE = "docker.io/library/python:3-slim"
-DEFAULT_GRACE_SECONDS = 60
 
 # How much longer than the grace time a Job whose agent never ran may stay. It covers the
 # Job controller's and the garbage collector's own delays.
@@ -92,8 +90,8 @@ class AgentSpec:
     made.
     """
 
-    image: str = DEFAULT_IMAGE
-    grace_seconds: int = DEFAULT_GRACE_SECONDS
+    image: str = defaults.IMAGE
+    grace_seconds: int = defaults.GRACE_SECONDS
     role: str = "uplink"
     owner: str = field(default_factory=owner_name)
     name: str = field(default_factory=lambda: new_name(owner_name()))

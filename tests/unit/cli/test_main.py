@@ -56,7 +56,11 @@ def test_help_begins_with_examples_of_the_command(ctx: click.Context) -> None:
 def imports(code: str, *names: str) -> bool:
     """Whether a program of its own imports one of these modules."""
     code = f"import sys; {code}; sys.exit(any(name in sys.modules for name in {names!r}))"
-    return subprocess.run([sys.executable, "-c", code], check=False).returncode != 0
+    nobody = {**os.environ, "HOME": "/nonexistent", "XDG_CONFIG_HOME": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, env=nobody, cwd="/", stdout=subprocess.DEVNULL
+    )
+    return done.returncode != 0
 
 
 def test_help_imports_no_command() -> None:
@@ -66,6 +70,11 @@ def test_help_imports_no_command() -> None:
 
 def test_what_can_be_set_is_known_without_what_asks_the_cluster() -> None:
     assert not imports("from towline.cli.schema import schema; schema()", "aiohttp", "rich")
+
+
+def test_status_imports_nothing_of_a_cluster() -> None:
+    code = "from towline.cli.main import main; main(['status'], standalone_mode=False)"
+    assert not imports(code, "aiohttp", "towline.kube", "towline.agent")
 
 
 def test_unknown_command_names_the_nearest_one() -> None:
