@@ -45,6 +45,6 @@ def _what(session: dict[str, Any]) -> str:
     """What it makes reachable."""
     if "ranges" in session:
         return ", ".join(map(str, session["ranges"])) or "no ranges yet"
-    return (
-        f"{session.get('service') or session.get('target', '')}: {ways(session.get('exposed', ()))}"
-    )
+    what = session.get("service") or session.get("target", "")
+    rules = " or ".join(session.get("match", ()))
+    return f"{what}{f', {rules}' if rules else ''}: {ways(session.get('exposed', ()))}"
