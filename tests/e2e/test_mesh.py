@@ -10,7 +10,15 @@ from lab import namespaces
 from tests.e2e import objects
 from tests.e2e.applications import ask_by_datagram, local_application
 from tests.e2e.broken import told
-from tests.e2e.meshing import asked, await_answers, meshed, meshing, record_of, recorder
+from tests.e2e.meshing import (
+    SERVED_SECONDS,
+    asked,
+    await_answers,
+    meshed,
+    meshing,
+    record_of,
+    recorder,
+)
 from tests.e2e.outage import SILENCE, outage
 from tests.e2e.tow import GRACE_SECONDS, connected, starting
 from tests.e2e.waiting import until
@@ -127,8 +135,13 @@ def test_pods_answer_while_no_program_listens_and_say_so(lab, laptop):
         pass
     with meshed(laptop, "web", f"--expose={port}:80", "--match=header:x-user=ada") as session:
         session.event("unserved")
-        answer = await_answers(lab, "web", x_user="ada")
-        assert "is not there" in answer.headers["x-towline"]
+        address, _ = objects.addresses_of_service(lab, "web")
+
+        def said() -> str:
+            return asked(lab, address, x_user="ada").headers.get("x-towline", "")
+
+        until(lambda: "is not there" in said(), SERVED_SECONDS, "the pods to say so")
+        assert asked(lab, address, x_user="ada").name == "web"
         with local_application(laptop, "late"):
             session.event("served")
             await_answers(lab, "late", x_user="ada")

@@ -11,13 +11,14 @@ from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
-from towline.errors import SessionError, TowlineError
+from towline.errors import SessionError, TowlineError, UsageError
 from towline.features.downlink.participation import NotSharedError, Participation
 from towline.features.downlink.pushing import FAILURES, InForce, ask, push
 from towline.features.local.delivery import Delivery
 from towline.kube.resources import Object
 from towline.link.link import Link
 from towline.relay.peer import Peer
+from towline.routing import envoy
 from towline.routing.table import Conflict, Participant, Table
 from towline.wire.target import Port, Target
 
@@ -82,7 +83,7 @@ class Seat:
 
     async def first(self, nobody: Table) -> Table:
         """Be the first, in a mesh that nobody knows of yet; gives the table to be written."""
-        table = nobody.joining(self.me, self._taken)
+        table = self._joined(nobody)
         self._take(table)
         await self._claim_all()
         await self._push(table)
@@ -91,7 +92,7 @@ class Seat:
     async def enter(self) -> None:
         """Join those who are there.
 
-        Raises SessionError when rules overlap, NotSharedError, AgentError, ApiError.
+        Raises SessionError when rules overlap, UsageError, NotSharedError, AgentError, ApiError.
         """
         table = await self._participation.change(self._joined)
         while not (mine := table.participant(self.me.id)):
@@ -180,7 +181,15 @@ class Seat:
             await self._drop(stale)
 
     def _joined(self, table: Table) -> Table:
-        return table if table.conflicts(self.me) else table.joining(self.me, self._taken)
+        """A table with us; the same if rules overlap. Raises UsageError for what cannot be told."""
+        if table.conflicts(self.me):
+            return table
+        joined = table.joining(self.me, self._taken)
+        try:
+            envoy.files(joined)
+        except ValueError as error:
+            raise UsageError(f"The router cannot tell such requests apart: {error}.") from None
+        return joined
 
     def _take(self, table: Table) -> None:
         mine = table.participant(self.me.id)
