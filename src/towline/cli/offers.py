@@ -140,17 +140,20 @@ def _ask(ctx: click.Context, question: Question) -> list[str]:
     from towline.kube.client import Client  # noqa: PLC0415
     from towline.kube.config import load_access  # noqa: PLC0415
 
-    async def ask() -> list[str]:
+    async def ask(client: Client) -> list[str]:
+        async with asyncio.timeout(SECONDS), client:
+            return await question(client)
+
+    with contextlib.suppress(TowlineError, TimeoutError):
         access = load_access(
             kubeconfig_file=ctx.params.get("kubeconfig"),
             context=ctx.params.get("context"),
             namespace=ctx.params.get("namespace"),
         )
-        async with asyncio.timeout(SECONDS), Client(access, Patience(attempts=1)) as client:
-            return await question(client)
-
-    with _ending_with_the_process(), contextlib.suppress(TowlineError, TimeoutError):
-        return asyncio.run(ask())
+        # It imports much, which is not the cluster's time.
+        client = Client(access, Patience(attempts=1))
+        with _ending_with_the_process():
+            return asyncio.run(ask(client))
     return []
 
 

@@ -120,6 +120,15 @@ def test_values_of_settings_are_those_of_the_options(tmp_path: Path) -> None:
     assert offered("tow", "config", "set", "nonsense.mode", "") == []
 
 
+def test_cluster_has_all_the_time_whatever_the_imports_take(tmp_path: Path) -> None:
+    begins_too_early = (
+        "import sys; from towline.cli import offers; begin = offers._ending_with_the_process;"
+        "offers._ending_with_the_process = lambda: 'aiohttp' in sys.modules and begin()"
+    )
+    config = kubeconfig(tmp_path, "http://127.0.0.1:1")
+    run("tow", "connect", "-n", "", config=config, before=begins_too_early)
+
+
 def test_what_is_set_counts_for_what_is_offered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
