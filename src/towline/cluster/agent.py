@@ -55,11 +55,14 @@ class Agent:
         await self._wait(progress, timeout_seconds, lambda _: True)
 
     async def ready(self, progress: Progress, timeout_seconds: float) -> None:
-        """Wait until the router beside the agent listens; raises as :meth:`start` does.
+        """Wait for a router or sidecar beside the agent, if any; raises as :meth:`start` does.
 
         The link should be up: the agent waits for that no longer than for a session that is gone.
         """
-        self._say(progress, "the router to be ready")
+        beside = "router" if self._spec.router else "sidecar" if self._spec.sidecar else ""
+        if not beside:
+            return
+        self._say(progress, f"the {beside} to be ready")
         await self._wait(progress, timeout_seconds, podstate.is_ready)
 
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:

@@ -96,7 +96,7 @@ class AgentKeeper:
         await self._agent.start(self._progress, self._timeout_seconds)
 
     async def ready(self) -> None:
-        """The link is up: wait for the router beside the agent, as :meth:`Agent.ready` does."""
+        """The link is up: wait for what is beside the agent, as :meth:`Agent.ready` does."""
         await self._agent.ready(self._progress, self._timeout_seconds)
 
     async def join(self) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from towline.cluster import sidecar
 from towline.errors import AccessError, AgentError, TowlineError
 
 # The kubelet goes on trying after these, but no further try has reason to end better.
@@ -52,10 +51,9 @@ class PodState:
 
 
 def of_pod(pod: Mapping[str, Any]) -> PodState:
-    """The state of the agent's pod: the agent's, unless its router or a sidecar is in its way.
+    """The state of the agent's pod: the agent's, unless its router cannot start.
 
-    It runs when the sidecar is ready, too: what the agent connects to goes through that. Fields as
-    in https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/.
+    Fields as in https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/.
     """
     status = pod.get("status", {})
     if pod["metadata"].get("deletionTimestamp") or status.get("phase") in ("Failed", "Succeeded"):
@@ -63,8 +61,6 @@ def of_pod(pod: Mapping[str, Any]) -> PodState:
     if (hindered := _of_router(status)) is not None:
         return hindered
     started = _of_container(_container(status))
-    if started is not None and started.phase is Phase.RUNNING and not _accompanied(status):
-        return PodState(Phase.WAITING, "the sidecar in the agent's pod to be ready")
     if started is not None:
         return started
     unscheduled = _condition(status, "PodScheduled")
@@ -210,12 +206,6 @@ def _container(status: Mapping[str, Any]) -> Mapping[str, Any]:
     """The status of the agent's container; empty while it has none."""
     statuses: list[Mapping[str, Any]] = status.get("containerStatuses") or [{}]
     return next((each for each in statuses if each.get("name") == _AGENT), statuses[0])
-
-
-def _accompanied(status: Mapping[str, Any]) -> bool:
-    """Whether a sidecar that is a container as the agent's is ready."""
-    statuses = status.get("containerStatuses") or []
-    return all(each.get("ready") for each in statuses if each.get("name") == sidecar.CONTAINER)
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e import answering, objects
 from tests.e2e.applications import local_application
 from tests.e2e.istio.meshed import NAMESPACE
-from tests.e2e.tow import connected
+from tests.e2e.tow import GRACE_SECONDS, connected, starting
 
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 IN_NAMESPACE = ("-n", NAMESPACE)
@@ -75,6 +75,16 @@ def test_service_comes_here_by_mutual_tls_and_goes_on_to_the_originals(lab, lapt
             here.close()
             meshed.await_answerer(name, name)
     meshed.await_answerer(name, name)
+
+
+def test_agent_whose_session_is_gone_puts_the_service_back_through_its_sidecar(
+    laptop, meshed, trace
+):
+    trace.allow_grace(GRACE_SECONDS)
+    with starting(laptop, "web", *IN_NAMESPACE, "--expose=8080:80", command="exchange") as session:
+        session.ready()
+        session.process.kill()
+    meshed.await_answerer("web", "web")
 
 
 def test_workload_that_is_stopped_has_an_agent_in_the_mesh_in_its_place(laptop, meshed, trace):

@@ -7,9 +7,10 @@ import pytest
 from aiohttp import web
 
 from tests.fakes.apiserver import ApiServer
-from tests.unit.cluster.controllers import RUNNING, an_event, play_pod, the_job
+from tests.unit.cluster.controllers import RUNNING, an_event, play_pod, set_status, the_job
 from towline.cluster.agent import Agent
 from towline.cluster.job import AgentSpec
+from towline.cluster.sidecar import Sidecar
 from towline.errors import AccessError, AgentError
 from towline.kube.call import Patience
 from towline.kube.client import Client
@@ -29,6 +30,19 @@ async def test_start_returns_with_the_pod_when_it_runs() -> None:
             "Waiting for the cluster to make the agent's pod",
         ]
         assert await agent.is_running()
+
+
+async def test_agent_with_a_sidecar_is_linked_to_before_it_is_waited_for() -> None:
+    async with ApiServer() as server, Client(server.access()) as client:
+        agent, said = Agent(client, "default", AgentSpec(sidecar=Sidecar())), list[str]()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.start(said.append, 10))
+            await play_pod(server, client, RUNNING)
+        with pytest.raises(AgentError, match="waiting for the sidecar to be ready"):
+            await agent.ready(said.append, 0.1)
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        await set_status(server, agent.pod, {**RUNNING, **ready})
+        await agent.ready(said.append, 10)
 
 
 async def test_settle_lifts_the_deadline() -> None:

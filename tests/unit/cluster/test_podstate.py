@@ -104,15 +104,6 @@ def test_pod_whose_node_is_not_heard_of_is_cut_off(status: dict[str, Any]) -> No
     assert is_cut_off(pod("Running", **status))
 
 
-@pytest.mark.parametrize(("ready", "phase"), [(True, Phase.RUNNING), (False, Phase.WAITING)])
-def test_agent_runs_when_the_sidecar_beside_it_is_ready(ready: bool, phase: Phase) -> None:
-    agent = {"name": "agent", "image": "python:3", "state": {"running": {}}, "ready": True}
-    proxy = {"name": "istio-proxy", "image": "proxy", "state": {"running": {}}, "ready": ready}
-    state = of_pod(pod("Running", containerStatuses=[proxy, agent]))
-    assert state.phase is phase
-    assert state.error is None
-
-
 def test_agent_that_cannot_start_is_told_from_its_sidecar() -> None:
     agent = {"name": "agent", "image": "python:3", "state": {"waiting": {"reason": "ErrImagePull"}}}
     proxy = {"name": "istio-proxy", "image": "proxy", "state": {"running": {}}, "ready": True}

@@ -143,8 +143,9 @@ class StandIn:
         self._tell.progress("Waiting for the agent to answer")
         await link.first(self._wanted.timeout_seconds)
         await delivery.claimed()
-        # A Job with a deadline would end, whoever relies on it.
         assert self._keeper
+        await self._keeper.ready()
+        # A Job with a deadline would end, whoever relies on it.
         await self._keeper.settle()
 
     async def _await_child(self, programs: Programs, link: Link) -> None:

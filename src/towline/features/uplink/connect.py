@@ -92,6 +92,7 @@ class Connection:
             self._link = link
             self._tell.progress("Waiting for the agent to answer")
             await link.first(self._options.timeout_seconds)
+            await keeper.ready()
             await self._lead(leads, found)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             dialer = Dialer(link, redirect, group)
