@@ -169,7 +169,8 @@ class TextNarrator:
     def _write(self, stream: Any, message: str) -> None:
         # The terminal may have been closed: a session then ends in order all the same.
         with contextlib.suppress(OSError):
-            click.echo(self._mark + plain(message), file=stream)
+            lines = plain(message).split("\n")
+            click.echo("\n".join(self._mark + line for line in lines), file=stream)
 
 
 @contextlib.contextmanager

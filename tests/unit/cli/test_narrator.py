@@ -15,6 +15,12 @@ def test_note_is_no_data(capsys):
     assert capsys.readouterr() == ("connected\n", "note:  this will not work\n")
 
 
+def test_aside_each_line_is_marked(capsys):
+    with narrator("text", aside=True) as tell:
+        tell.event("ready", "one\ntwo")
+    assert capsys.readouterr().err == "tow: one\ntow: two\n"
+
+
 def test_aside_all_is_marked_and_off_stdout(capsys):
     with narrator("text", aside=True) as tell:
         tell.event("note", "this will not work")
