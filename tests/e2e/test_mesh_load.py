@@ -15,13 +15,13 @@ pytestmark = pytest.mark.usefixtures("no_trace")
 
 
 def test_nothing_is_lost_while_twenty_people_come_and_go(lab, laptop, no_trace):
-    no_trace.allow_grace(30)
+    no_trace.allow_grace(10)
     made = objects.service("shared", "default", "web")
     resident = ("shared", f"--expose={PORT}:80", f"--match=header:x-user={RESIDENT}")
     other = ("shared", f"--expose={H2_PORT}:80", f"--match=header:x-user={RESIDENT2}")
     killed_one = ("shared", f"--expose={PORT}:80", "--match=header:x-user=killed")
     with objects.serving(lab, made), programs(laptop, PORT, H2_PORT):
-        with meshed(laptop, *resident, "--grace=30"), meshed(laptop, *other, "--grace=30"):
+        with meshed(laptop, *resident, "--grace=10"), meshed(laptop, *other, "--grace=10"):
             addresses = objects.addresses_of_service(lab, "shared")
             await_answers(lab, RESIDENT, addresses, x_user=RESIDENT)
             with asking(lab, addresses[0], 80) as seen:
