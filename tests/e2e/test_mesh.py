@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 
 import pytest
@@ -108,6 +109,20 @@ def test_killed_one_is_replaced_by_the_pods_at_once_and_dropped_later(lab, lapto
                 answer = await_answers(lab, "web", x_user="two")
                 assert "x-towline" not in answer.headers
                 await_answers(lab, "one", x_user="one")
+
+
+def test_dropped_one_joins_anew_when_it_is_back(lab, laptop):
+    with local_application(laptop, "here") as port:
+        with (
+            meshed(laptop, "web", f"--expose={port}:80", "--match=header:x-user=one"),
+            meshed(laptop, "web", f"--expose={port}:80", "--match=header:x-user=two") as away,
+        ):
+            await_answers(lab, "here", x_user="two")
+            away.process.send_signal(signal.SIGSTOP)
+            until(lambda: present(lab) == [["header:x-user=one"]], 60, "it to be dropped")
+            away.process.send_signal(signal.SIGCONT)
+            await_answers(lab, "here", x_user="two")
+            assert len(present(lab)) == 2
 
 
 def test_all_killed_are_replaced_by_the_pods_and_by_nothing_later(lab, laptop, no_trace):
