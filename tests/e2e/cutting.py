@@ -31,6 +31,7 @@ _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Asked by POST, and change nothing: SelfSubjectAccessReview and its like.
 _QUESTIONS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
 _PIECE_BYTES = 1 << 16
+_CONFLICT = b"HTTP/1.1 409 "
 # A Job whose pod takes long to start has its deadline moved on: that is no step.
 _RENEWAL = re.compile(rb'"activeDeadlineSeconds": *[0-9]')
 
@@ -97,6 +98,10 @@ class Cutting:
         self.writes.append(write)
         return len(self.writes) == self.number
 
+    def forget(self, write: Write) -> None:
+        """It met a conflict: it is made once more, and each step keeps its number."""
+        self.writes.remove(write)
+
     async def make(self, write: Write) -> None:
         """Cut."""
         cut = await asyncio.wrap_future(self._cut)
@@ -136,6 +141,7 @@ class _Connection:
         self._cutting = cutting
         self._reader, self._requests = reader, requests
         self._answers, self._writer = answers, writer
+        self._last: Write | None = None
         self._withheld: Write | None = None
 
     async def run(self) -> None:
@@ -157,10 +163,11 @@ class _Connection:
         while True:
             method, target, fields, request = await self._next_request()
             renewal = method == "PATCH" and _RENEWAL.search(request)
+            self._last = None
             if is_write(method, target) and not renewal:
-                write = Write(method, target.partition("?")[0])
-                if self._cutting.note(write):
-                    self._withheld = write
+                self._last = Write(method, target.partition("?")[0])
+                if self._cutting.note(self._last):
+                    self._withheld = self._last
             if self._withheld and self._cutting.when is BEFORE:
                 await self._cutting.make(self._withheld)
                 return
@@ -182,6 +189,9 @@ class _Connection:
 
     async def _pass_answers(self) -> None:
         while piece := await self._answers.read(_PIECE_BYTES):
+            if self._last and piece.startswith(_CONFLICT):
+                self._cutting.forget(self._last)
+                self._last = self._withheld = None
             if self._withheld:
                 await self._cutting.make(self._withheld)
                 return
