@@ -8,11 +8,12 @@ import os, signal, sys
 from towline.features.local.prctl import end_with_parent
 parent = os.getpid()
 if not os.fork():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     assert end_with_parent(signal.SIGTERM, parent)
-    signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"ended"), os._exit(0)))
     os.write(1, b"ready\\n")
-    while True:
-        signal.pause()
+    signal.sigwait({signal.SIGTERM})
+    os.write(1, b"ended")
+    os._exit(0)
 os.wait()
 """
 ORPHAN = """
