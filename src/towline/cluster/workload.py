@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from towline.agent.undo import AGENT_LABEL
+from towline.errors import TowlineError
 from towline.kube.client import Client
 from towline.kube.errors import NotFound
 from towline.kube.resources import PODS, Object
 from towline.kube.watch import EventType
+
+# So long it takes until all nodes know that a pod is, or is no more, one that a service leads to.
+SPREAD_SECONDS = 2.0
+TAKE_OFF_SECONDS = 5.0
 
 # By these, controllers know their own pods: https://kubernetes.io/docs/reference/labels-annotations-taints/
 _OF_CONTROLLERS = frozenset(
@@ -125,6 +131,12 @@ class BorrowedLabels:
         for pod in theirs.items:
             with contextlib.suppress(NotFound):
                 await self._write(pod["metadata"]["name"], dict.fromkeys(self._borrowed))
+
+    async def give_back(self, spread_seconds: float) -> None:
+        """Take them off if that can be done, and wait until nodes know: the pods are gone soon."""
+        with contextlib.suppress(TowlineError, TimeoutError):
+            await asyncio.wait_for(self.take_off(), TAKE_OFF_SECONDS)
+        await asyncio.sleep(spread_seconds)
 
     async def take_off(self) -> None:
         """Give all pods their own labels back. Raises ApiError."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -17,8 +16,8 @@ from towline.agent.undo import AGENT_LABEL
 from towline.cluster import interception, workload
 from towline.cluster.job import OWNER, AgentSpec
 from towline.cluster.sidecar import Sidecar
-from towline.cluster.workload import BorrowedLabels
-from towline.errors import SessionError, TowlineError, UsageError
+from towline.cluster.workload import SPREAD_SECONDS, BorrowedLabels
+from towline.errors import SessionError, UsageError
 from towline.features.downlink import ports
 from towline.features.downlink.mark import VersionMark
 from towline.features.downlink.ports import ServicePort
@@ -30,9 +29,6 @@ from towline.kube.client import Client
 from towline.kube.resources import PODS, SERVICES, Object
 
 OTHERWISE = "connections are reset"
-LABELS_SECONDS = 5.0
-# So long it takes until all nodes know that a pod is no more one that a service leads to.
-SPREAD_SECONDS = 2.0
 
 
 def rights(target: Reference, namespace: str) -> list[Right]:
@@ -99,10 +95,7 @@ class Marked:
 
     async def end(self) -> None:
         """Let it be none any more, and wait until that is known."""
-        # Without its labels or not: it is gone soon.
-        with suppress(TowlineError, TimeoutError):
-            await asyncio.wait_for(self._labels.take_off(), LABELS_SECONDS)
-        await asyncio.sleep(self._spread_seconds)
+        await self._labels.give_back(self._spread_seconds)
 
     async def disturbed(self) -> NoReturn:
         """Nothing that others change is relied on."""

@@ -16,7 +16,7 @@ from towline.cluster.interception import Interception
 from towline.cluster.job import AgentSpec, now
 from towline.cluster.keeper import AgentKeeper
 from towline.cluster.router import RouterSpec
-from towline.errors import AgentError, SessionError, TowlineError, UsageError
+from towline.errors import SessionError, TowlineError, UsageError
 from towline.features.downlink import meshagent, ports, selector
 from towline.features.downlink.meshagent import Place
 from towline.features.downlink.meshports import MeshPort
@@ -340,11 +340,7 @@ class Mesh:
 
     async def _job_gone(self) -> NoReturn:
         assert self._keeper
-        await self._keeper.gone.wait()
-        raise AgentError(
-            f"The agent's Job was deleted: {self._wanted.target} goes back to its own pods.",
-            f"Start the {self._wanted.command} again.",
-        )
+        await self._wanted.agent_gone(self._keeper)
 
     def _rights_to_join(self) -> list[Right]:
         namespace = self._access.namespace

@@ -13,7 +13,7 @@ from towline.agent.undoing import Changed
 from towline.cluster import interception, restorer, sidecar, workload
 from towline.cluster.interception import Interception
 from towline.cluster.job import AgentSpec, now
-from towline.cluster.workload import BorrowedLabels, selector_text
+from towline.cluster.workload import SPREAD_SECONDS, BorrowedLabels, selector_text
 from towline.errors import SessionError, TowlineError, UsageError
 from towline.features.downlink import ports
 from towline.features.downlink.ports import ServicePort
@@ -34,11 +34,8 @@ from towline.kube.resources import (
     Resource,
 )
 
-# So long it takes until all nodes know that a pod is, or is no more, one that a service leads to.
-SPREAD_SECONDS = 2.0
 # When some of the original pods are ready, so long the others are waited for.
 REST_SECONDS = 15.0
-LABELS_SECONDS = 5.0
 OTHERWISE = "connections are reset"
 
 
@@ -144,10 +141,7 @@ class Scaling:
         """Let the original pods come back; then let the agent's be none of them any more."""
         await self._change.end()
         await self._originals.back()
-        # Without its labels or not: it is gone soon.
-        with suppress(TowlineError, TimeoutError):
-            await asyncio.wait_for(self._labels.take_off(), LABELS_SECONDS)
-        await asyncio.sleep(self._spread_seconds)
+        await self._labels.give_back(self._spread_seconds)
 
     async def disturbed(self) -> SessionError:
         """Wait until somebody else changes what is relied on."""

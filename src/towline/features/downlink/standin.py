@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NoReturn
 
 from towline.cluster.keeper import AgentKeeper
-from towline.errors import AgentError, TowlineError
+from towline.errors import TowlineError
 from towline.features.downlink import ports
 from towline.features.downlink.takeover import Prepare, Switch, Takeover, Wanted
 from towline.features.first import first
@@ -105,11 +105,7 @@ class StandIn:
 
     async def _job_gone(self) -> NoReturn:
         assert self._keeper
-        await self._keeper.gone.wait()
-        raise AgentError(
-            f"The agent's Job was deleted: {self._wanted.target} goes back to its own pods.",
-            f"Start the {self._wanted.command} again.",
-        )
+        await self._wanted.agent_gone(self._keeper)
 
     def _new_keeper(self, client: Client, takeover: Takeover) -> AgentKeeper:
         return AgentKeeper(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from towline.cluster.job import AgentSpec
-from towline.errors import SessionError
+from towline.cluster.keeper import AgentKeeper
+from towline.errors import AgentError, SessionError
 from towline.features.downlink.mark import VersionMark
 from towline.features.downlink.ports import ServicePort
 from towline.features.first import first
@@ -89,6 +90,14 @@ class Wanted:
         code = await first(self.child.ended(), *reasons)
         tell.event("exited", f"'{self.child}' has ended, with exit code {code}.", code=code)
         return code
+
+    async def agent_gone(self, keeper: AgentKeeper) -> NoReturn:
+        """Wait until somebody deletes the agent's Job. Raises AgentError."""
+        await keeper.gone.wait()
+        raise AgentError(
+            f"The agent's Job was deleted: {self.target} goes back to its own pods.",
+            f"Start the {self.command} again.",
+        )
 
 
 class Way(Protocol):
