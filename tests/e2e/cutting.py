@@ -13,7 +13,7 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -25,7 +25,7 @@ from lab import namespaces, network, users
 from lab.cluster import Lab
 from tests.e2e import apiserver
 from tests.e2e.laptop import Laptop
-from tests.e2e.tow import starting
+from tests.e2e.tow import Session, starting
 
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Asked by POST, and change nothing: SelfSubjectAccessReview and its like.
@@ -54,6 +54,12 @@ class Write:
 
     method: str
     path: str
+
+    @property
+    def kind(self) -> str:
+        """The method, and the collection that the object is in."""
+        parts = self.path.split("/")
+        return f"{self.method} {parts[parts.index('namespaces') + 2]}"
 
 
 class Cutting:
@@ -246,6 +252,14 @@ def cut_at_each_write(
                 return
             assert code == -signal.SIGKILL, session.stderr
         yield cut.made
+
+
+def ends_of(running: Sequence[tuple[Cutting, Session]]) -> list[tuple[int, str | None]]:
+    """How sessions have ended that were asked to when they were ready, and where they were cut."""
+    for _, session in running:
+        if session.is_ready_or_ended():
+            session.interrupt()
+    return [(session.end(), cut.made and cut.made.kind) for cut, session in running]
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lab import namespaces
 from tests.e2e import objects
-from tests.e2e.answering import program
+from tests.e2e.answering import ask, program
 from tests.e2e.exchanging import answerer, await_answerer, exchanged, exchanging
 from tests.e2e.outage import SILENCE, outage
 from tests.e2e.tow import GRACE_SECONDS
@@ -79,17 +79,7 @@ def test_ports_that_are_not_exposed_go_on_to_the_pods(lab, laptop):
     with program(laptop) as here, exchanged(laptop, "sample", f"--expose={here.port}:8080"):
         address, _ = objects.addresses_of_service(lab, "sample")
         until(lambda: answerer(lab, address, 8080) == "here", 15, "the program to answer")
-        assert counting_echo(lab, address, 7000) == b"hello5 bytes\n"
-
-
-def counting_echo(lab, address, port):
-    def inside():
-        with socket.create_connection((address, port), timeout=5) as client:
-            client.sendall(b"hello")
-            client.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: client.recv(100), b""))
-
-    return namespaces.call_inside(lab.layout.node_net, inside)
+        assert ask(lab, address, 7000) == b"hello5 bytes\n"
 
 
 def test_existing_connections_to_the_pods_stay(lab, laptop):

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.e2e import objects
-from tests.e2e.cutting import AFTER, BEFORE, cut_at_each_write, cutting
+from tests.e2e.cutting import AFTER, BEFORE, cut_at_each_write, cutting, ends_of
 from tests.e2e.exchanging import answerer, await_answerer, exchanging
 from tests.e2e.waiting import until
 
@@ -31,12 +31,6 @@ WRITES = [
 ]
 
 
-def kind(write):
-    """The method, and the collection that the object is in."""
-    parts = write.path.split("/")
-    return f"{write.method} {parts[parts.index('namespaces') + 2]}"
-
-
 @contextmanager
 def cut_at(laptop, number, when):
     """An exchange of a service of its own that is killed at a write of starting or ending."""
@@ -56,10 +50,7 @@ def test_killed_at_each_write(lab, laptop, no_trace, when):
     with objects.applied(lab, *services):
         with ExitStack() as stack:
             running = [stack.enter_context(cut_at(laptop, number, when)) for number in numbers]
-            for _, session in running:
-                if session.is_ready_or_ended():
-                    session.interrupt()
-            ends = [(session.end(), cut.made and kind(cut.made)) for cut, session in running]
+            ends = ends_of(running)
         assert ends == [*((-signal.SIGKILL, each) for each in WRITES), (0, None)]
         for number in numbers:
             await_answerer(lab, "web", f"cut-{number}")

@@ -306,7 +306,7 @@ def test_killed_after_each_write(laptop, trace):
     arguments = ("deploy/shop", "--mode=scale", "-n", NAMESPACE, "--expose=9999:http")
     for write in cut_at_each_write(laptop, AFTER, *arguments, command="exchange"):
         trace.check_cluster()
-        cut.append(f"{write.method} {write.path.split('/')[-2]}")
+        cut.append(write.kind)
     assert cut.count("PATCH deployments") >= 2
     assert cut.count("PATCH pods") == 2
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import socket
 
 import pytest
 
-from lab import namespaces
 from tests.e2e import objects
+from tests.e2e.answering import ask
 from tests.e2e.applications import ask_by_datagram, local_application
 from tests.e2e.broken import told
 from tests.e2e.meshing import (
@@ -266,18 +265,8 @@ def test_what_is_no_http_passes_untouched_over_each_port(lab, laptop):
             address, address6 = objects.addresses_of_service(lab, "sample")
             await_answers(lab, "here", (address, address6), port=8080, x_user="ada")
             for each in (address, address6):
-                assert counting_echo(lab, each, 7000) == b"hello5 bytes\n"
+                assert ask(lab, each, 7000) == b"hello5 bytes\n"
                 assert ask_by_datagram(lab, each, 7001, b"hello") == b"hello"
-
-
-def counting_echo(lab, address, port):
-    def inside():
-        with socket.create_connection((address, port), timeout=5) as client:
-            client.sendall(b"hello")
-            client.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: client.recv(100), b""))
-
-    return namespaces.call_inside(lab.layout.node_net, inside)
 
 
 def test_port_that_cannot_be_told_apart_is_refused_with_the_reason(lab, laptop):

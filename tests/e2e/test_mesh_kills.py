@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e import objects
 from tests.e2e.applications import local_application
-from tests.e2e.cutting import AFTER, BEFORE, cutting
+from tests.e2e.cutting import AFTER, BEFORE, cutting, ends_of
 from tests.e2e.meshing import await_answers, meshed, meshing, record_of
 from tests.e2e.waiting import until
 
@@ -40,12 +40,6 @@ JOINING = [
 ]
 
 
-def kind(write):
-    """The method, and the collection that the object is in."""
-    parts = write.path.split("/")
-    return f"{write.method} {parts[parts.index('namespaces') + 2]}"
-
-
 @contextmanager
 def cut_at(laptop, service, name, number, when, grace=GRACE_SECONDS):
     """A part of that name that is killed at a write of starting or ending."""
@@ -55,14 +49,6 @@ def cut_at(laptop, service, name, number, when, grace=GRACE_SECONDS):
         with meshing(laptop, service, rule, *arguments) as session:
             cut.arm(session.process.kill)
             yield cut, session
-
-
-def ends_of(running):
-    """How sessions have ended that were asked to when they were ready, and where they were cut."""
-    for _, session in running:
-        if session.is_ready_or_ended():
-            session.interrupt()
-    return [(session.end(), cut.made and kind(cut.made)) for cut, session in running]
 
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
