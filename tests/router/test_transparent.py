@@ -22,6 +22,12 @@ async def test_each_request_of_a_kept_connection_is_routed_by_itself(scene):
     assert {each["connection"] for each in told} == {0}
 
 
+async def test_each_client_comes_to_the_pods_on_a_connection_of_its_own(scene):
+    """What leads there, an address of the cluster, chooses a pod for each connection."""
+    told = [(await scene.ask()).json() for _ in range(10)]
+    assert [each["connection"] for each in told] == [*range(10)]
+
+
 @pytest.mark.parametrize("headers", [(), ADA], ids=["original", "participant"])
 async def test_requests_arrive_as_they_were_sent(scene, headers):
     await scene.join("ada", "header:x-tow=ada")

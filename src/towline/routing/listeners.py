@@ -65,6 +65,9 @@ def original(port: RoutedPort) -> Config:
             },
         },
         "connect_timeout": f"{_CONNECT_SECONDS}s",
+        # An address of the cluster chooses a pod for each connection: were those of others used
+        # again, all clients would come to the same pod.
+        "connection_pool_per_downstream_connection": True,
         "lb_policy": "RING_HASH" if port.affinity else "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [limits]},
         # Pods that have gone are passed over, until their addresses are forgotten.
