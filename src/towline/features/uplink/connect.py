@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from towline.agent.undo import AGENT_LABEL
 from towline.cluster import ranges, sidecar
 from towline.cluster.job import AgentSpec
-from towline.cluster.keeper import AgentKeeper
 from towline.cluster.ranges import Address, Network
 from towline.dns.policy import ClusterNames
 from towline.errors import RedirectError, TowlineError
 from towline.features import findings
 from towline.features.findings import Finding
-from towline.features.state import Narrator, SessionState
+from towline.features.state import Narrator
+from towline.features.uplink.agentlink import AgentLink
 from towline.features.uplink.dialer import Dialer
 from towline.features.uplink.leads import Leads, addresses_of, hosts_of, leadable
 from towline.features.uplink.names import Names, Nameservers
@@ -59,20 +59,16 @@ class Connection:
         self._access = access
         self._options = options
         self._tell = tell
-        self._state = SessionState("connect", access, tell, self._doubt)
-        self._keeper: AgentKeeper | None = None
+        self._agent = AgentLink("connect", access, options.agent, options.timeout_seconds, tell)
         self._redirect: Redirect | None = None
-        self._link: Link | None = None
         self._leads: Leads | None = None
 
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
         return {
-            **self._state.status(),
+            **self._agent.status(),
             "ranges": [str(net) for net in self._leads.ranges] if self._leads else [],
             "device": self._redirect.device if self._redirect else "",
-            "agent": self._keeper.pod if self._keeper else "",
-            "streams": self._link.streams if self._link else 0,
         }
 
     @asynccontextmanager
@@ -82,17 +78,12 @@ class Connection:
         Raises TowlineError, possibly in an exception group, for whatever stands in the way.
         """
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(Client(self._access))
-            keeper = await stack.enter_async_context(self._new_keeper(client))
+            agent = await stack.enter_async_context(self._agent)
             redirect = await stack.enter_async_context(self._open_redirect())
             nameservers = Nameservers()
-            found = await self._start(client, keeper)
+            found = await self._start(agent)
             self._leads = leads = Leads(redirect, [*found.own, *nameservers.all()])
-            link = await stack.enter_async_context(Link(keeper.connect, self._state))
-            self._link = link
-            self._tell.progress("Waiting for the agent to answer")
-            await link.first(self._options.timeout_seconds)
-            await keeper.ready()
+            link = await stack.enter_async_context(agent.linked())
             await self._lead(leads, found)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             dialer = Dialer(link, redirect, group)
@@ -101,12 +92,8 @@ class Connection:
             )
             names = Names(link, redirect, leads, nameservers, self._note)
             await stack.enter_async_context(names.serve(self._cluster_names(link)))
-            group.create_task(keeper.settle(), name="settle")
-            self._state.live()
-            try:
-                yield
-            finally:
-                self._state.ending()
+            agent.live()
+            yield
 
     async def ended(self) -> None:
         """Wait until the connection cannot go on; raises RedirectError with the reason."""
@@ -124,24 +111,14 @@ class Connection:
             self._redirect = redirect
             yield redirect
 
-    def _new_keeper(self, client: Client) -> AgentKeeper:
-        self._keeper = AgentKeeper(
-            client,
-            self._access.namespace,
-            self._options.agent,
-            self._tell.progress,
-            self._options.timeout_seconds,
-        )
-        return self._keeper
-
-    async def _start(self, client: Client, keeper: AgentKeeper) -> _Found:
+    async def _start(self, agent: AgentLink) -> _Found:
         """Start the agent, and meanwhile look at the cluster and at this machine."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(keeper.start())
-            networks = group.create_task(ranges.discover(client))
+            group.create_task(agent.start())
+            networks = group.create_task(ranges.discover(agent.client))
             own = group.create_task(addresses_of(self._access))
             routes = group.create_task(_routes())
-            outside = group.create_task(self._is_outside_of_mesh(client))
+            outside = group.create_task(self._is_outside_of_mesh(agent.client))
         return _Found(networks.result(), own.result(), routes.result(), outside.result())
 
     async def _is_outside_of_mesh(self, client: Client) -> bool:
@@ -170,10 +147,6 @@ class Connection:
             self._access.namespace,
             [host for host in hosts_of(self._access) if not _is_address(host)],
         )
-
-    def _doubt(self) -> None:
-        if self._keeper:
-            self._keeper.doubt()
 
     def _note(self, finding: Finding) -> None:
         text = f"{finding.what}. {finding.hint}"

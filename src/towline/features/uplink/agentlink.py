@@ -1,0 +1,93 @@
+"""An agent of this session's own, and the link to it: with these every way in begins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from towline.cluster.job import AgentSpec
+from towline.cluster.keeper import AgentKeeper
+from towline.features.state import Narrator, SessionState
+from towline.kube.client import Client
+from towline.kube.config import Access
+from towline.link.link import Link
+
+
+class AgentLink:
+    """Brings an agent up, and the link to it, for the session of `command`.
+
+    It is an async context manager, inside which there is a `client` for the cluster's API; then
+    :meth:`start`, beside which there is time to look at things; then :meth:`linked`. Leaving it
+    deletes the agent. Each raises TowlineError, possibly in an exception group.
+    """
+
+    client: Client
+
+    def __init__(
+        self, command: str, access: Access, spec: AgentSpec, timeout_seconds: float, tell: Narrator
+    ) -> None:
+        self._access = access
+        self._spec = spec
+        self._timeout_seconds = timeout_seconds
+        self._tell = tell
+        self._state = SessionState(command, access, tell, self._doubt)
+        self._stack = AsyncExitStack()
+        self._keeper: AgentKeeper | None = None
+        self._link: Link | None = None
+
+    def status(self) -> dict[str, Any]:
+        """How the session is doing, fit for JSON."""
+        return {
+            **self._state.status(),
+            "agent": self._keeper.pod if self._keeper else "",
+            "streams": self._link.streams if self._link else 0,
+        }
+
+    async def __aenter__(self) -> AgentLink:
+        async with AsyncExitStack() as stack:
+            self.client = await stack.enter_async_context(Client(self._access))
+            keeper = AgentKeeper(
+                self.client,
+                self._access.namespace,
+                self._spec,
+                self._tell.progress,
+                self._timeout_seconds,
+            )
+            self._keeper = await stack.enter_async_context(keeper)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *details: Any) -> bool | None:
+        return await self._stack.__aexit__(*details)
+
+    async def start(self) -> None:
+        """Start the agent."""
+        assert self._keeper
+        await self._keeper.start()
+
+    @asynccontextmanager
+    async def linked(self) -> AsyncIterator[Link]:
+        """Inside, the link is up, or coming back, to a new agent if need be."""
+        assert self._keeper
+        keeper = self._keeper
+        async with Link(keeper.connect, self._state) as link, asyncio.TaskGroup() as group:
+            self._link = link
+            self._tell.progress("Waiting for the agent to answer")
+            await link.first(self._timeout_seconds)
+            await keeper.ready()
+            settling = group.create_task(keeper.settle(), name="settle")
+            try:
+                yield link
+            finally:
+                self._state.ending()
+                settling.cancel()
+
+    def live(self) -> None:
+        """Everything is there that the session is for."""
+        self._state.live()
+
+    def _doubt(self) -> None:
+        if self._keeper:
+            self._keeper.doubt()
