@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 from towline import __version__
 from towline.agent import pod
 from towline.agent.apiserver import ApiServer
+from towline.agent.association import Association, Udp
+from towline.agent.context import WAITING_BYTES
 from towline.agent.dial import Dial
+from towline.agent.echo import Echo
 from towline.agent.intercept import Intercepted, Interception, Redirecting
 from towline.agent.resolve import resolve
 from towline.agent.router import Router
 from towline.agent.routing import Routing
 from towline.agent.telling import AWAY, BACK, GONE, tell
 from towline.agent.undoing import Changed, undo_until_done
+from towline.relay.outbox import Allowance
 from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
 from towline.relay.request import Message
 from towline.relay.splice import Splice
@@ -121,6 +125,7 @@ class Agent:
         routed: Routed | None = None,
     ) -> None:
         self.interception = Interception(intercepted, self._run, redirecting)
+        self._waiting = Allowance(WAITING_BYTES)  # what is for a session that is too slow
         self._routed = routed
         self._routing: Routing | None = None
         self._changed = changed
@@ -252,6 +257,10 @@ class Agent:
             self._run(resolve(stream, Message(stream)))
         elif kind == Kind.CLAIM:
             self.interception.claim(peer, stream, target)
+        elif kind == Kind.UDP:
+            Association(stream, Udp(), self._run, self._waiting)
+        elif kind == Kind.ECHO:
+            Association(stream, Echo(), self._run, self._waiting)
         elif kind == Kind.ROUTE and self._routing is not None:
             self._run(self._routing.serve(stream, Message(stream)))
         else:

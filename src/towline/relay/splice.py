@@ -30,8 +30,8 @@ _REASONS = {
     errno.EAFNOSUPPORT: Reason.NET_UNREACHABLE,
     errno.EHOSTUNREACH: Reason.HOST_UNREACHABLE,
     errno.EHOSTDOWN: Reason.HOST_UNREACHABLE,
-    errno.EACCES: Reason.HOST_UNREACHABLE,
-    errno.EPERM: Reason.HOST_UNREACHABLE,  # a local firewall says no
+    errno.EACCES: Reason.PROHIBITED,
+    errno.EPERM: Reason.PROHIBITED,  # a local firewall says no
     errno.ETIMEDOUT: Reason.TIMED_OUT,
     errno.ECONNRESET: Reason.RESET,
     errno.EPIPE: Reason.RESET,

@@ -56,6 +56,8 @@ class Kind(enum.IntEnum):
     CLAIM = 3  # nothing: who opens it gets a port's connections while it lasts; a wire.target port
     INCOMING = 4  # what comes to such a port, or a copy of it; a wire.target.Incoming
     ROUTE = 5  # one JSON object each way, then EOF: what the agent's router is to do; no target
+    UDP = 6  # messages of wire.association, for any number of peers; no target
+    ECHO = 7  # the same for ICMP echoes
 
 
 class Reason(enum.IntEnum):
@@ -72,6 +74,7 @@ class Reason(enum.IntEnum):
     UNRESOLVED = 8  # the target's name has no address
     EXHAUSTED = 9  # too many streams, or another limit of the receiver
     GOING_AWAY = 10  # opened after GOAWAY
+    PROHIBITED = 11  # a firewall says no, or the agent may not do that
     LINK_LOST = 255  # never sent: what local users are told when the link is gone
 
 

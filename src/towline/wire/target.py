@@ -31,7 +31,7 @@ class Target:
         try:
             address = ipaddress.ip_address(self.host)
         except ValueError:
-            return port + bytes((_NAME,)) + _encode_name(self.host)
+            return port + bytes((_NAME,)) + checked_name(self.host).encode("ascii")
         if "%" in self.host:
             raise ValueError(f"{self.host!r} has a zone, which means nothing at the other end")
         return port + bytes((address.version,)) + address.packed
@@ -49,8 +49,8 @@ class Target:
             return cls(str(ipaddress.IPv4Address(host)), port)
         if family == _IPV6 and len(host) == 16:
             return cls(str(ipaddress.IPv6Address(host)), port)
-        if family == _NAME and 0 < len(host) <= _LONGEST_NAME:
-            return cls(_checked_name(host.decode("ascii")), port)
+        if family == _NAME:
+            return cls(checked_name(host.decode("ascii")), port)
         raise ValueError(f"target of family {family} with {len(host)} bytes")
 
 
@@ -140,13 +140,10 @@ def _encode_number(port: int) -> bytes:
     return _PORT.pack(port)
 
 
-def _encode_name(name: str) -> bytes:
+def checked_name(name: str) -> str:
+    """Return a host name as it is. Raises ValueError when it is none."""
     if not 0 < len(name) <= _LONGEST_NAME:
         raise ValueError(f"a name of {len(name)} characters")
-    return _checked_name(name).encode("ascii")
-
-
-def _checked_name(name: str) -> str:
     # What else a name may hold is for the resolver to say; these would not survive the way there.
     if not name.isascii() or not name.isprintable() or " " in name or ":" in name:
         raise ValueError(f"{name!r} is not a host name")
