@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from towline.cli.access import permitted_access
+from towline.cli.agentoptions import agent_options, agent_spec
 from towline.cli.command import Command
-from towline.cli.options import agent_options, cluster_options, inject_option, output_option
+from towline.cli.options import cluster_options, inject_option, output_option
 from towline.cli.output import narrator, told
 from towline.cluster.job import AgentSpec
-from towline.cluster.sidecar import Sidecar
 from towline.errors import SessionError, TowlineError
 from towline.features.state import Narrator
 from towline.features.uplink.connect import Connection, ConnectOptions
@@ -36,18 +36,7 @@ Examples:
 @inject_option
 @click.option("-d", "--detach", is_flag=True, help="Go to the background when it is ready.")
 @output_option
-def command(
-    kubeconfig: str | None,
-    context: str | None,
-    namespace: str | None,
-    image: str,
-    image_pull_secret: tuple[str, ...],
-    grace: int,
-    timeout: float,
-    inject: str | None,
-    detach: bool,
-    output: str,
-) -> int:
+def command(**chosen: Any) -> int:
     """Reach every service of the cluster by its name from this machine.
 
     Bare names (web) are those of the namespace; web.other-ns, web.other-ns.svc and full names
@@ -56,18 +45,13 @@ def command(
 
     Root is needed for a small helper only, for which sudo is asked unless this is root already.
     """
-    with narrator(output) as tell:
-        access = permitted_access(kubeconfig, context, namespace)
+    with narrator(chosen["output"]) as tell:
+        access = permitted_access(chosen["kubeconfig"], chosen["context"], chosen["namespace"])
         _refuse_second(access)
-        agent = AgentSpec(
-            image=image,
-            grace_seconds=grace,
-            pull_secrets=image_pull_secret,
-            sidecar=None if inject is None else Sidecar.of_revision(inject),
-        )
-        if detach:
-            return _start_in_background(access, agent, timeout, tell)
-        connection = Connection(access, ConnectOptions(agent, timeout), tell)
+        agent = agent_spec(chosen)
+        if chosen["detach"]:
+            return _start_in_background(access, agent, chosen["timeout"], tell)
+        connection = Connection(access, ConnectOptions(agent, chosen["timeout"]), tell)
         return runner.run(lambda session: _serve(connection, tell, session, "Ctrl-C ends it."))
 
 

@@ -10,15 +10,14 @@ import click
 
 from towline.cli import command, offers
 from towline.cli.access import permitted_access
+from towline.cli.agentoptions import agent_options, agent_spec
 from towline.cli.options import (
-    agent_options,
     cluster_options,
     expose_option,
     output_option,
     together,
 )
 from towline.cli.output import narrator
-from towline.cluster.job import AgentSpec
 from towline.features.downlink import exchange
 from towline.features.downlink.mark import VersionMark
 from towline.features.downlink.takeover import Sharing, Wanted, Way
@@ -91,11 +90,7 @@ def run(
             copy=copy,
             proxy_protocol=chosen.get("proxy_protocol", False),
             child=child,
-            agent=AgentSpec(
-                image=chosen["image"],
-                grace_seconds=chosen["grace"],
-                pull_secrets=chosen["image_pull_secret"],
-            ),
+            agent=agent_spec(chosen),
             timeout_seconds=chosen["timeout"],
             sharing=sharing,
             mark=mark,

@@ -10,15 +10,35 @@ from towline.cli.othertools import NOT_YET, Spelling, Tool
 _NO_LOCAL_DNS = "Leave it out: the machine's own lookups are led to tow, on whatever port."
 _NO_PROXY = "There is no proxy, and none is needed: leave it out."
 
+_NO_AGENT = "Only commands that start an agent have it."
+
+
+def _each(value: str) -> list[str]:
+    """The parts of what kt-connect takes in one value."""
+    return [part.strip() for part in value.split(",")]
+
+
+def _quota(value: str) -> list[str]:
+    """Processors with a `c`, memory with a `k`, `m` or `g`: `0.5c,512m`."""
+    words: list[str] = []
+    for part in _each(value.lower()):
+        number, unit = part[:-1], part[-1:]
+        if unit == "c":
+            words += ["--cpu", number]
+        else:
+            words += ["--memory", f"{number}{unit.upper()}i" if unit in ("k", "m", "g") else part]
+    return words
+
+
 _EVERYWHERE = (
     Spelling("--debug", ("-v",), flag=True),
-    Spelling("--imagePullSecret", ("--image-pull-secret", "{}")),
-    Spelling("--serviceAccount", advice=NOT_YET),
-    Spelling("--nodeSelector", advice=NOT_YET),
-    Spelling("--withLabel", advice=NOT_YET),
-    Spelling("--withAnnotation", advice=NOT_YET),
-    Spelling("--podQuota", advice=NOT_YET),
-    Spelling("--forceUpdate", advice=NOT_YET, flag=True),
+    Spelling("--imagePullSecret", ("--image-pull-secret", "{}"), _NO_AGENT),
+    Spelling("--serviceAccount", ("--service-account", "{}"), _NO_AGENT),
+    Spelling("--nodeSelector", ("--node-selector", "{}"), _NO_AGENT, parts=_each),
+    Spelling("--withLabel", ("--label", "{}"), _NO_AGENT, parts=_each),
+    Spelling("--withAnnotation", ("--annotation", "{}"), _NO_AGENT, parts=_each),
+    Spelling("--podQuota", ("{}",), _NO_AGENT, parts=_quota),
+    Spelling("--forceUpdate", ("--image-pull-policy", "Always"), _NO_AGENT, flag=True),
     Spelling("--podCreationTimeout", ("--timeout", "{}")),
     Spelling("--portForwardTimeout", advice="Leave it out: --timeout bounds the whole start."),
     Spelling("--useShadowDeployment", (), flag=True),

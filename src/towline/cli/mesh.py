@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from towline.cli import intercept, offers
+from towline.cli.agentoptions import agent_options
 from towline.cli.options import (
     Checked,
     Decorator,
-    agent_options,
     cluster_options,
     expose_option,
     output_option,

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from towline.cli import offers
-from towline.cluster import defaults
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -43,41 +42,6 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--context",
             shell_complete=offers.contexts,
             help="Which context of the kubeconfig to use.",
-        ),
-    )(function)
-
-
-def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What the agent is, how long it waits, and is waited for."""
-    return together(
-        click.option(
-            "-i",
-            "--image",
-            default=defaults.IMAGE,
-            show_default=True,
-            help="Image of the agent: any with Python 3.9 or newer.",
-        ),
-        click.option(
-            "--image-pull-secret",
-            multiple=True,
-            metavar="NAME",
-            help="Secret of the namespace with which nodes pull the image; may be repeated.",
-        ),
-        click.option(
-            "--grace",
-            type=click.IntRange(min=1),
-            default=defaults.GRACE_SECONDS,
-            show_default=True,
-            metavar="SECONDS",
-            help="How long the agent waits for this session when that is gone without a word.",
-        ),
-        click.option(
-            "--timeout",
-            type=click.FloatRange(min=1),
-            default=120,
-            show_default=True,
-            metavar="SECONDS",
-            help="How long the agent may take to start.",
         ),
     )(function)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 #: Options of `tow` itself, which stand before the command.
@@ -14,9 +14,9 @@ NOT_YET = "It is not there yet."
 class Spelling:
     """An option of another tool.
 
-    `meant` is what it is here, "{}" standing for its value; None if nothing here is that. With
-    `values` it is so for these alone, of an option that may be ours for others. `advice` is told
-    where it is not so.
+    `meant` is what it is here, "{}" standing for its value; None if nothing here is that. If
+    `parts` makes several texts of the value, it is so for each. With `values` it is so for these
+    alone, of an option that may be ours for others. `advice` is told where it is not so.
     """
 
     name: str
@@ -24,13 +24,15 @@ class Spelling:
     advice: str = NOT_YET
     values: tuple[str, ...] = ()
     flag: bool = False
+    parts: Callable[[str], list[str]] | None = None
 
     def here(self, value: str, options: Collection[str]) -> list[str] | None:
         """What it is at a command with these options; None if it is nothing there."""
         if self.meant is None or (self.values and value not in self.values):
             return None
-        words = [word.replace("{}", value) for word in self.meant]
-        named = {word for word in self.meant if word.startswith("-")}
+        parts = [value] if self.parts is None else self.parts(value)
+        words = [word.replace("{}", part) for part in parts for word in self.meant]
+        named = {word for word in words if word.startswith("-")}
         return words if named <= {*options, *ROOT_OPTIONS} else None
 
 

@@ -7,16 +7,15 @@ from typing import Any
 import click
 
 from towline.cli.access import permitted_access
+from towline.cli.agentoptions import agent_options, agent_spec
 from towline.cli.command import Command
 from towline.cli.options import (
-    agent_options,
     cluster_options,
     expose_option,
     output_option,
     proxy_protocol_option,
 )
 from towline.cli.output import narrator, ways
-from towline.cluster.job import AgentSpec
 from towline.features.downlink.preview import Preview, PreviewOptions
 from towline.features.local import expose
 from towline.features.state import Narrator
@@ -38,34 +37,21 @@ Examples:
 @proxy_protocol_option
 @agent_options
 @output_option
-def command(
-    name: str,
-    kubeconfig: str | None,
-    context: str | None,
-    namespace: str | None,
-    exposed: tuple[str, ...],
-    external: bool,
-    proxy_protocol: bool,
-    image: str,
-    image_pull_secret: tuple[str, ...],
-    grace: int,
-    timeout: float,
-    output: str,
-) -> int:
+def command(name: str, **chosen: Any) -> int:
     """Give a program of this machine a service NAME of its own in the cluster.
 
     What connects to the service there arrives at the program here. No root is needed. Ctrl-C
     ends it and leaves nothing behind.
     """
-    with narrator(output) as tell:
-        access = permitted_access(kubeconfig, context, namespace)
+    with narrator(chosen["output"]) as tell:
+        access = permitted_access(chosen["kubeconfig"], chosen["context"], chosen["namespace"])
         options = PreviewOptions(
             name,
-            expose.parse(exposed),
-            external,
-            proxy_protocol,
-            AgentSpec(image=image, grace_seconds=grace, pull_secrets=image_pull_secret),
-            timeout,
+            expose.parse(chosen["exposed"]),
+            chosen["external"],
+            chosen["proxy_protocol"],
+            agent_spec(chosen),
+            chosen["timeout"],
         )
         preview = Preview(access, options, tell)
         return runner.run(lambda session: _serve(preview, tell, session))

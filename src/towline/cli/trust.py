@@ -13,15 +13,20 @@ _HARMLESS = frozenset(
     {
         "all-namespaces",
         "context",
+        "cpu",
         "detach",
+        "dns-policy",
         "dry-run",
         "expose",
         "grace",
+        "image-pull-policy",
         "image-pull-secret",
         "inject",
         "match",
+        "memory",
         "mode",
         "namespace",
+        "node-selector",
         "older-than",
         "output",
         "proxy-protocol",
@@ -29,18 +34,24 @@ _HARMLESS = frozenset(
         "strict",
         "timeout",
         "tls-secret",
+        "toleration",
         "version-mark",
         "watch",
     }
 )
 _REASONS = {
+    "annotation": "programs of the cluster may give the agent's pod more than it has for one",
     "external": "it would open a program of this machine to whoever reaches the cluster",
     "force": "it would end other people's sessions",
     "image": "it is a program that would run in the cluster with your rights",
     "kubeconfig": "a kubeconfig can run programs, and lead your credentials to another server",
+    "label": "services may lead other people's requests to the agent's pod for one",
+    "pod-patch": "it can run any program in the cluster with your rights",
     "priority": "it would take other people's requests",
+    "priority-class": "other people's pods would be ended to make room",
     "registry": "what is pulled from there would run in the cluster with your rights",
     "router-image": "it is a program that would run in the cluster with your rights",
+    "service-account": "what runs in the agent's pod would have its rights",
 }
 _UNKNOWN = "it is not known to be harmless there"
 

@@ -144,7 +144,11 @@ class Agent:
     async def _accompany(self) -> None:
         """Make what the pod needs, owned by the Job, then let it make the pod."""
         for resource, body in self._spec.companions:
-            metadata = {**body["metadata"], "ownerReferences": [self.owner_reference]}
+            metadata = {
+                **body["metadata"],
+                "labels": {**self._spec.pod.labels, **body["metadata"].get("labels", {})},
+                "ownerReferences": [self.owner_reference],
+            }
             await self._client.create(
                 resource, {**body, "metadata": metadata}, namespace=self._namespace
             )

@@ -15,7 +15,8 @@ from typing import Any
 from towline.agent.intercept import Intercepted
 from towline.agent.undo import AGENT_LABEL
 from towline.agent.undoing import Changed
-from towline.cluster import bundle, defaults, router, sidecar
+from towline.cluster import bundle, defaults, podpatch, router, sidecar
+from towline.cluster.podwishes import PodWishes
 from towline.cluster.router import RouterSpec
 from towline.cluster.sidecar import Sidecar
 from towline.kube.resources import Object, Resource
@@ -44,12 +45,6 @@ _UNDO = "--undo="
 # An ordinary user may listen on ports below 1024, too.
 _ANY_PORT = {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
 
-# A mesh's sidecar would go on when the agent has ended, and the Job never finish, unless the agent
-# asks it to end, as it does with Istio's. Istio and Kuma look at labels, their older versions at
-# annotations.
-_NO_SIDECAR_LABELS = {sidecar.INJECT: "false", "kuma.io/sidecar-injection": "disabled"}
-_NO_SIDECAR = Sidecar(_NO_SIDECAR_LABELS, {**_NO_SIDECAR_LABELS, "linkerd.io/inject": "disabled"})
-
 
 def owner_name() -> str:
     """The person and machine that an object of ours belongs to: `user@host`."""
@@ -74,17 +69,14 @@ def now() -> str:
 class AgentSpec:
     """What a Job and the agent in it are to be.
 
-    `grace_seconds` is how long the agent waits for a client that is gone. `pull_secrets` are the
-    names of Secrets with which nodes pull the image
-    (https://kubernetes.io/docs/concepts/containers/images/#specifying-imagepullsecrets-on-a-pod).
-    `intercepted` are the
-    ports that the agent listens on for the session, with names in `port_names` if they need
-    any; then other things in the cluster rely on its Job, which therefore replaces a lost pod by
-    itself.
+    `grace_seconds` is how long the agent waits for a client that is gone. `pod` is what the user
+    wants of its pod. `intercepted` are the ports that the agent listens on for the session, with
+    names in `port_names` if they need any; then other things in the cluster rely on its Job, which
+    therefore replaces a lost pod by itself.
 
     `companions` are made before the pod, and go with the Job. `changed` is what the agent is to
-    undo when its client is gone; with `may_undo` it has the service account for that, a companion
-    of the Job's name. `linger_seconds`, if not 0, is for how long after the last connection an
+    undo when its client is gone; with `may_undo` it has the service account for that:
+    `service_account`. `linger_seconds`, if not 0, is for how long after the last connection an
     agent that ends goes on to pass on what comes. With a `router` the pod has that as well, and
     with a `sidecar` one of Istio's. `fixed_link_port` is known of an agent that somebody else has
     made.
@@ -103,13 +95,18 @@ class AgentSpec:
     linger_seconds: int = 0
     router: RouterSpec | None = None
     fixed_link_port: int = 0
-    pull_secrets: tuple[str, ...] = ()
+    pod: PodWishes = field(default_factory=PodWishes)
     sidecar: Sidecar | None = None
 
     @property
     def relied_on(self) -> bool:
         """Whether other things in the cluster need this very Job to go on."""
         return bool(self.intercepted or self.companions or self.router)
+
+    @property
+    def service_account(self) -> str:
+        """That of the pod: the user's, or a companion of the Job's name, or "" for the default."""
+        return self.pod.service_account or (self.name if self.may_undo else "")
 
     @property
     def link_port(self) -> int:
@@ -137,12 +134,20 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
     things rely on this very Job.
     """
     labels = {
+        **spec.pod.labels,
         "app.kubernetes.io/name": "towline-agent",
         MANAGED_BY: "towline",
         ROLE: spec.role,
     }
-    annotations = {OWNER: spec.owner, SINCE: now()}
-    mesh = spec.sidecar or _NO_SIDECAR
+    annotations = {**spec.pod.annotations, OWNER: spec.owner, SINCE: now()}
+    mesh = spec.sidecar or sidecar.NONE
+    template = {
+        "metadata": {
+            "labels": {**labels, AGENT_LABEL: spec.name, **mesh.labels},
+            "annotations": {**annotations, **mesh.annotations},
+        },
+        "spec": _pod_spec(spec),
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -156,13 +161,7 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
             "backoffLimit": RESTARTS if spec.relied_on else 0,
             "ttlSecondsAfterFinished": 0,
             "activeDeadlineSeconds": spec.lease_seconds,
-            "template": {
-                "metadata": {
-                    "labels": {**labels, AGENT_LABEL: spec.name, **mesh.labels},
-                    "annotations": {**annotations, **mesh.annotations},
-                },
-                "spec": _pod_spec(spec),
-            },
+            "template": podpatch.merge(template, spec.pod.patch),
         },
     }
 
@@ -172,7 +171,7 @@ def container(spec: AgentSpec, name: str, link_port: int) -> dict[str, Any]:
     return {
         "name": name,
         "image": spec.image,
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": spec.pod.pull_policy,
         "command": list(bundle.command()),
         "args": [
             f"--port={link_port}",
@@ -191,15 +190,18 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
     if spec.router:
         containers = [
             router.beside(containers[0]),
-            router.container(spec.router, containers[0]["securityContext"]),
+            {
+                **router.container(spec.router, containers[0]["securityContext"]),
+                "imagePullPolicy": spec.pod.pull_policy,
+            },
         ]
     return {
         "restartPolicy": "OnFailure" if spec.relied_on else "Never",
         "automountServiceAccountToken": spec.may_undo,
-        **({"serviceAccountName": spec.name} if spec.may_undo else {}),
+        **({"serviceAccountName": spec.service_account} if spec.service_account else {}),
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 5,
-        "imagePullSecrets": [{"name": name} for name in spec.pull_secrets],
+        **spec.pod.pod_spec(),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,
@@ -217,11 +219,7 @@ def _agent_container(spec: AgentSpec) -> dict[str, Any]:
     return {
         **container(spec, CONTAINER, spec.link_port),
         "ports": [_container_port(each.port, spec) for each in spec.intercepted],
-        # Requests and limits are there for namespaces whose quota demands them.
-        "resources": {
-            "requests": {"cpu": "10m", "memory": "32Mi"},
-            "limits": {"memory": "512Mi"},
-        },
+        "resources": spec.pod.resources(),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

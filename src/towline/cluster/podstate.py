@@ -21,6 +21,11 @@ _HOPELESS = {
 # What comes before ImagePullBackOff, and again at each further try.
 _BEFORE_HOPELESS = "ErrImagePull"
 _CRASHING = "CrashLoopBackOff"
+# How refusals begin that are for want of a limit, and those by a LimitRange:
+# https://kubernetes.io/docs/concepts/policy/limit-range/.
+_OF_LIMITS = ("failed quota", " usage per ", "limit to request ratio per ")
+# Those of names that there are not.
+_OF_NAMES = ("looking up service account", "no PriorityClass with name")
 # What the containers of our pods are called.
 _AGENT, _ROUTER = "agent", "router"
 _ROUTER_HINT = (
@@ -119,19 +124,7 @@ def of_event(event: Mapping[str, Any]) -> PodState:
     message = str(event.get("message", ""))
     if event.get("reason") != "FailedCreate":
         return PodState(Phase.WAITING, message)
-    if "exceeded quota" in message:
-        error = AccessError(
-            f"The namespace's quota leaves no room for the agent: {message}",
-            "Free some of it, or use another namespace with -n: the agent asks for 10m CPU and "
-            "32Mi of memory.",
-        )
-    else:
-        error = AccessError(
-            f"The cluster refuses the agent's pod: {message}",
-            "A policy of the namespace stands against it; use another one with -n, or ask who "
-            "looks after the cluster.",
-        )
-    return PodState(Phase.WAITING, message, error)
+    return PodState(Phase.WAITING, message, _refused(message))
 
 
 def latest(events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -140,6 +133,33 @@ def latest(events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         events,
         key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""),
         default=None,
+    )
+
+
+def _refused(message: str) -> AccessError:
+    """What a refusal to make the agent's pod means, and what to do."""
+    if "exceeded quota" in message:
+        return AccessError(
+            f"The namespace's quota leaves no room for the agent: {message}",
+            "Free some of it, say with --cpu and --memory how much the agent is to ask for, or "
+            "use another namespace with -n.",
+        )
+    if any(words in message for words in _OF_LIMITS):
+        return AccessError(
+            f"The namespace's limits do not allow the agent's pod: {message}",
+            "Say what it is to ask for, and may use at most, with --cpu REQUEST:LIMIT and "
+            "--memory REQUEST:LIMIT.",
+        )
+    if any(words in message for words in _OF_NAMES):
+        return AccessError(
+            f"The cluster refuses the agent's pod: {message}",
+            "Name one that is there with --service-account or --priority-class.",
+        )
+    return AccessError(
+        f"The cluster refuses the agent's pod: {message}",
+        "A policy of the namespace stands against it. If it says what it wants, --label, "
+        "--annotation or --pod-patch can give it that; else use another namespace with -n, or ask "
+        "who looks after the cluster.",
     )
 
 

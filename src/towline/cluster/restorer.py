@@ -10,11 +10,11 @@ from towline.kube.resources import ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, Objec
 
 
 def companions(
-    name: str, namespace: str, changed: Resource, changed_name: str
+    name: str, namespace: str, changed: Resource, changed_name: str, *, account: str = ""
 ) -> tuple[tuple[Resource, Object], ...]:
     """A service account of this name that may read and change one object, in order of making.
 
-    See https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources.
+    With an `account` that is there already, that one may. See https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources.
     """
     metadata = {"name": name, "labels": {MANAGED_BY: "towline"}}
     rule = {
@@ -24,10 +24,11 @@ def companions(
         "verbs": ["get", "patch"],
     }
     rbac = ROLES.api_version
-    subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+    subject = {"kind": "ServiceAccount", "name": account or name, "namespace": namespace}
     reference = {"apiGroup": ROLES.group, "kind": "Role", "name": name}
+    new = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
     return (
-        (SERVICE_ACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
+        *(() if account else ((SERVICE_ACCOUNTS, new),)),
         (ROLES, {"apiVersion": rbac, "kind": "Role", "metadata": metadata, "rules": [rule]}),
         (
             ROLE_BINDINGS,
@@ -42,14 +43,16 @@ def companions(
     )
 
 
-async def may_be_made(client: Client, namespace: str, changed: Resource, changed_name: str) -> bool:
+async def may_be_made(
+    client: Client, namespace: str, changed: Resource, changed_name: str, *, account: str = ""
+) -> bool:
     """Whether the user may make them.
 
     That takes, besides the rights below, to hold by a Role what is given by one, as Kubernetes
     has it: who may change the object for another reason may not. Nothing is made.
     See https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping.
     """
-    if await missing_rights(client, rights(namespace)):
+    if await missing_rights(client, rights(namespace, account=account)):
         return False
     trial = companions("towline-trial", namespace, changed, changed_name)
     role = next(body for resource, body in trial if resource == ROLES)
@@ -60,7 +63,7 @@ async def may_be_made(client: Client, namespace: str, changed: Resource, changed
     return True
 
 
-def rights(namespace: str) -> list[Right]:
+def rights(namespace: str, *, account: str = "") -> list[Right]:
     """What it takes to make them, besides the rights that they give."""
-    made = (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)
+    made = (*(() if account else (SERVICE_ACCOUNTS,)), ROLES, ROLE_BINDINGS)
     return [Right("create", each.group, each.plural, namespace=namespace) for each in made]

@@ -60,7 +60,6 @@ def container(spec: RouterSpec, security: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": CONTAINER,
         "image": spec.image,
-        "imagePullPolicy": "IfNotPresent",
         "command": [_literal(each) for each in spec.command],
         "ports": [_container_port(each, spec) for each in spec.ports],
         "readinessProbe": {

@@ -79,7 +79,7 @@ def manifest(
         "kind": "Service",
         "metadata": {
             "name": name,
-            "labels": {MANAGED_BY: "towline", ROLE: spec.role},
+            "labels": {**spec.pod.labels, MANAGED_BY: "towline", ROLE: spec.role},
             "annotations": {
                 OWNER: spec.owner,
                 SINCE: now(),

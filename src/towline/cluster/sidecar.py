@@ -55,6 +55,14 @@ class Sidecar:
         return cls(cls.of_revision(labels.get(REVISION, "")).labels, passed_on)
 
 
+# A mesh's sidecar would go on when the agent has ended, and the Job never finish, unless the agent
+# asks it to end, as it does with Istio's. Istio and Kuma look at labels, their older versions at
+# annotations.
+_NO_SIDECAR = {INJECT: "false", "kuma.io/sidecar-injection": "disabled"}
+#: What a pod says that is to have none, of whatever mesh.
+NONE = Sidecar(_NO_SIDECAR, {**_NO_SIDECAR, "linkerd.io/inject": "disabled"})
+
+
 def is_in(pod: Object) -> bool:
     """Whether a pod has a sidecar."""
     return any(each["name"] == CONTAINER for each in containers(pod))

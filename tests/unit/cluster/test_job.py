@@ -2,6 +2,7 @@ import json
 import re
 
 from towline.cluster.job import AgentSpec, manifest, new_name
+from towline.cluster.podwishes import PodWishes
 from towline.cluster.router import RouterSpec
 from towline.cluster.sidecar import Sidecar
 from towline.wire.target import Port
@@ -45,7 +46,10 @@ def test_image_is_pulled_with_the_secrets() -> None:
     def secrets(spec: AgentSpec) -> object:
         return manifest(spec)["spec"]["template"]["spec"]["imagePullSecrets"]
 
-    assert secrets(AgentSpec(pull_secrets=("a", "b"))) == [{"name": "a"}, {"name": "b"}]
+    assert secrets(AgentSpec(pod=PodWishes(pull_secrets=("a", "b")))) == [
+        {"name": "a"},
+        {"name": "b"},
+    ]
     assert secrets(AgentSpec()) == []
 
 

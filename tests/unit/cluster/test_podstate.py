@@ -66,7 +66,19 @@ def test_evicted_pod_says_why() -> None:
 
 @pytest.mark.parametrize(
     ("message", "word"),
-    [('pods "x" is forbidden: exceeded quota: q', "quota"), ("violates PodSecurity", "policy")],
+    [
+        ('pods "x" is forbidden: exceeded quota: q', "quota"),
+        ("failed quota: q: must specify limits.cpu for: agent", "--cpu"),
+        ("minimum cpu usage per Container is 50m, but request is 10m", "--cpu"),
+        (
+            "memory max limit to request ratio per Container is 2, but provided ratio is 16",
+            "limits",
+        ),
+        ("error looking up service account a/b: serviceaccount b not found", "--service-account"),
+        ("no PriorityClass with name low was found", "--priority-class"),
+        ("violates PodSecurity", "policy"),
+        ('admission webhook "x" denied the request: no label team', "--label"),
+    ],
 )
 def test_refused_pod_is_an_access_error(message: str, word: str) -> None:
     state = of_event({"reason": "FailedCreate", "message": message})

@@ -191,8 +191,8 @@ class Mesh:
             raise interception.held_by(str(self._wanted.target), holder)
         await require(client, namespace, self._rights_to_begin())
         await self._require_secret(client)
-        name = self._wanted.target.name
-        may_undo = await restorer.may_be_made(client, namespace, SERVICES, name)
+        name, account = self._wanted.target.name, self._wanted.agent.pod.service_account
+        may_undo = await restorer.may_be_made(client, namespace, SERVICES, name, account=account)
         for note in meshagent.notes(place, may_undo=may_undo):
             self._tell.event("note", note)
         made = meshagent.beginning(place, self._wanted.agent, self._sharing, may_undo=may_undo)

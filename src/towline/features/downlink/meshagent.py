@@ -90,7 +90,7 @@ def beginning(place: Place, agent: AgentSpec, sharing: Sharing, *, may_undo: boo
         role="mesh",
         intercepted=tuple(Intercepted(port, to) for port, to in passed.items()),
         port_names=names,
-        companions=_companions(place, agent.name, routed, may_undo=may_undo),
+        companions=_companions(place, agent, routed, may_undo=may_undo),
         changed=Changed(SERVICES.path(namespace, name), record),
         may_undo=may_undo,
         linger_seconds=selector.linger_seconds(place.found),
@@ -135,16 +135,15 @@ def _original(port: ServicePort, place: Place, agent: str) -> Target:
 
 
 def _companions(
-    place: Place, agent: str, routed: Mapping[Port, RoutedPort], *, may_undo: bool
+    place: Place, agent: AgentSpec, routed: Mapping[Port, RoutedPort], *, may_undo: bool
 ) -> tuple[tuple[Resource, Object], ...]:
     found, about = place.found, place.found["metadata"]
-    twins = [service.twin(found, place.selector, agent, opaque=place.sidecar is not None)]
-    if any(each.original.host != agent for each in routed.values()):
-        twins.append(service.twin(found, place.selector, agent, headless=True))
-    helpers = (
-        restorer.companions(agent, about["namespace"], SERVICES, about["name"]) if may_undo else ()
-    )
-    return (*((SERVICES, twin) for twin in twins), *helpers)
+    twins = [service.twin(found, place.selector, agent.name, opaque=place.sidecar is not None)]
+    if any(each.original.host != agent.name for each in routed.values()):
+        twins.append(service.twin(found, place.selector, agent.name, headless=True))
+    changed, account = (SERVICES, about["name"]), agent.pod.service_account
+    helpers = restorer.companions(agent.name, about["namespace"], *changed, account=account)
+    return (*((SERVICES, twin) for twin in twins), *(helpers if may_undo else ()))
 
 
 def _router(place: Place, table: Table, sharing: Sharing, names: Mapping[Port, str]) -> RouterSpec:

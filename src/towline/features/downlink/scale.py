@@ -88,7 +88,8 @@ async def prepare(client: Client, namespace: str, wanted: Wanted, tell: Narrator
     _refuse_if_lossy(found, target)
     served = ports.of_containers(found["spec"]["template"]["spec"], wanted.exposed)
     record = Record(agent.name, agent.owner, now(), replicas=interception.replicas(found))
-    may_undo = await restorer.may_be_made(client, namespace, target.resource, target.name)
+    changed, account = (target.resource, target.name), agent.pod.service_account
+    may_undo = await restorer.may_be_made(client, namespace, *changed, account=account)
     pods = selector_text(found["spec"]["selector"])
     agent = replace(agent, sidecar=await sidecar.of_pods(client, namespace, pods))
     spec = _spec(agent, served)
@@ -224,9 +225,10 @@ def _spec(agent: AgentSpec, served: Sequence[ServicePort]) -> AgentSpec:
 def _undoing(agent: AgentSpec, resource: Resource, found: Object, record: Record) -> AgentSpec:
     """An agent that scales it back. One that may not could but end all the same."""
     namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
+    account = agent.pod.service_account
     return replace(
         agent,
-        companions=restorer.companions(agent.name, namespace, resource, name),
+        companions=restorer.companions(agent.name, namespace, resource, name, account=account),
         changed=Changed(resource.path(namespace, name), record),
         may_undo=True,
     )

@@ -50,7 +50,8 @@ async def prepare(client: Client, namespace: str, wanted: Wanted) -> Takeover:
     served = ports.of_service(found, await pods(client, found, selector))
     record = Record(agent.name, agent.owner, now(), selector=selector)
     agent = replace(agent, sidecar=await sidecar.of_pods(client, namespace, labels(selector)))
-    may_undo = await restorer.may_be_made(client, namespace, SERVICES, name)
+    account = agent.pod.service_account
+    may_undo = await restorer.may_be_made(client, namespace, SERVICES, name, account=account)
     return Takeover(
         _BySelector(Interception(client, SERVICES, found, record, str(wanted.target))),
         served,
@@ -106,12 +107,13 @@ def _spec(
     for each in served:
         originals.setdefault(each.listen, Target(agent.name, each.port.number))
     twin = service.twin(found, record.selector or {}, agent.name, opaque=agent.sidecar is not None)
-    helpers = restorer.companions(agent.name, namespace, SERVICES, name) if may_undo else ()
+    account = agent.pod.service_account
+    helpers = restorer.companions(agent.name, namespace, SERVICES, name, account=account)
     return replace(
         agent,
         intercepted=tuple(Intercepted(port, to) for port, to in originals.items()),
         port_names={each.listen: each.target_name for each in served if each.target_name},
-        companions=((SERVICES, twin), *helpers),
+        companions=((SERVICES, twin), *(helpers if may_undo else ())),
         changed=Changed(SERVICES.path(namespace, name), record),
         may_undo=may_undo,
         linger_seconds=linger_seconds(found),
