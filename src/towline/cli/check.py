@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import sys
 
 import click
 
 from towline.cli.access import permitted_access
 from towline.cli.command import Command
+from towline.cli.findings import conclude, print_finding
 from towline.cli.options import cluster_options, output_option
-from towline.cli.output import coloured, plain, print_json
 from towline.features.check import check
-from towline.features.findings import Finding, Verdict
+from towline.features.findings import Finding
 from towline.kube.config import Access
 
 EPILOG = """\b
@@ -21,12 +19,6 @@ Examples:
   tow check                     for the namespace of the current context
   tow check -n shop             for the namespace shop
 """
-
-_MARKS = {
-    Verdict.OK: ("ok", "green"),
-    Verdict.WARNING: ("note", "yellow"),
-    Verdict.PROBLEM: ("PROBLEM", "red"),
-}
 
 
 @click.command("check", cls=Command, epilog=EPILOG)
@@ -40,9 +32,7 @@ def command(kubeconfig: str | None, context: str | None, namespace: str | None, 
     """
     access = permitted_access(kubeconfig, context, namespace)
     findings = asyncio.run(_collect(access, show=output == "text"))
-    if output == "json":
-        print_json([dataclasses.asdict(finding) for finding in findings])
-    return int(any(finding.verdict is Verdict.PROBLEM for finding in findings))
+    return conclude(findings, output)
 
 
 async def _collect(access: Access, *, show: bool) -> list[Finding]:
@@ -50,13 +40,5 @@ async def _collect(access: Access, *, show: bool) -> list[Finding]:
     async for finding in check(access):
         findings.append(finding)
         if show:
-            _print(finding)
+            print_finding(finding)
     return findings
-
-
-def _print(finding: Finding) -> None:
-    mark, colour = _MARKS[finding.verdict]
-    click.secho(f"{mark:8}", nl=False, fg=colour, color=coloured(sys.stdout))
-    click.echo(f"{finding.name}: {plain(finding.what)}")
-    if finding.hint:
-        click.echo(f"{'':8}→ {finding.hint}")

@@ -57,7 +57,8 @@ def command(**chosen: Any) -> int:
 
 async def _serve(connection: Connection, tell: Narrator, session: runner.Session, end: str) -> None:
     """One session from its start to its end, about which `end` tells the user."""
-    async with control.listen(connection.status, session.stop), connection.open():
+    answers = {"explain": connection.explain}
+    async with control.listen(connection.status, session.stop, answers), connection.open():
         session.live()
         status = connection.status()
         tell.event("ready", _ready_line(status, end), **status)

@@ -32,6 +32,7 @@ COMMANDS = {
     "recover": ("recover", "Put right what a broken session has left on a service or workload."),
     "clean": ("clean", "Remove what broken sessions have left; there should be nothing."),
     "check": ("check", "Tell beforehand what would not work here, and what to do about it."),
+    "explain": ("explain", "Tell why an address does not go through, step by step."),
     "config": ("config", "Show and change what options are when nobody gives them."),
     "completion": ("completion", "Print the script by which a shell completes tow's commands."),
     "man": ("manual", "Write the manual pages."),

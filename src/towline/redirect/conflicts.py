@@ -70,15 +70,35 @@ def read_routes() -> list[Route]:
     """
     routes: list[Route] = []
     for family in ("-4", "-6"):
-        command = ["ip", "-json", family, "route", "show", "table", "all"]
-        try:
-            done = subprocess.run(command, capture_output=True, check=True, timeout=10)
-            routes += routes_of(json.loads(done.stdout or b"[]"))
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            raise RedirectError(
-                "This machine's routes could not be read.", "Install iproute2 (the command `ip`)."
-            ) from error
+        routes += routes_of(_ip(family, "route", "show", "table", "all"))
     return routes
+
+
+def device_to(address: IPAddress) -> str:
+    """Say which device this machine sends to an address by, whoever made the route; "" for none.
+
+    Raises RedirectError when `ip` (iproute2) is missing.
+    """
+    try:
+        found = _ip("route", "get", str(address))
+    except RedirectError as error:
+        if isinstance(error.__cause__, subprocess.CalledProcessError):
+            return ""  # there is none, or one that leads nowhere
+        raise
+    return str(found[0].get("dev", "")) if found else ""
+
+
+def _ip(*arguments: str) -> list[dict[str, object]]:
+    try:
+        done = subprocess.run(
+            ["ip", "-json", *arguments], capture_output=True, check=True, timeout=10
+        )
+        answer: list[dict[str, object]] = json.loads(done.stdout or b"[]")
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise RedirectError(
+            "This machine's routes could not be read.", "Install iproute2 (the command `ip`)."
+        ) from error
+    return answer
 
 
 def routes_of(entries: Iterable[Mapping[str, object]]) -> list[Route]:

@@ -13,9 +13,10 @@ import re
 import select
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 REPLY_SECONDS = 5.0
@@ -32,15 +33,30 @@ STATUS_FIELDS = {
     "since": str,
 }
 
+Answer = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+"""Answers a request of one kind, which has the values that the asker gave."""
+
 _NAME = re.compile(r"@(towline/(\d+)/(\d+))$")
 
 
 @asynccontextmanager
 async def listen(
-    status: Callable[[], dict[str, Any]], stop: Callable[[], None]
+    status: Callable[[], dict[str, Any]],
+    stop: Callable[[], None],
+    answers: Mapping[str, Answer] = MappingProxyType({}),
 ) -> AsyncIterator[None]:
-    """Answer `status` and `stop` requests of this user and root while the context lasts."""
+    """Answer requests of this user and root while the context lasts.
+
+    They are `stop`, those of `answers`, and for all else the status is given.
+    """
     connections: set[asyncio.StreamWriter] = set()
+
+    async def answer(request: object) -> dict[str, Any]:
+        if request == {"command": "stop"}:
+            stop()
+        if isinstance(request, dict) and request.get("command") in answers:
+            return await answers[request["command"]](request)
+        return status()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.add(writer)
@@ -48,9 +64,7 @@ async def listen(
             if _peer_uid(writer.get_extra_info("socket")) not in (os.getuid(), 0):
                 return
             while line := await reader.readline():
-                if json.loads(line) == {"command": "stop"}:
-                    stop()
-                writer.write(json.dumps(status()).encode() + b"\n")
+                writer.write(json.dumps(await answer(json.loads(line))).encode() + b"\n")
                 await writer.drain()
         except (ValueError, OSError):
             pass
@@ -94,6 +108,16 @@ def status(pid: int) -> dict[str, Any] | None:
     ):
         return answer
     return None
+
+
+def ask(pid: int, command: str, seconds: float, **values: Any) -> dict[str, Any] | None:
+    """What the session `pid` answers to a command of its `answers` within `seconds`; else None."""
+    connection = _connect(pid, seconds)
+    if connection is None:
+        return None
+    with connection:
+        answer = _exchange(connection, command, **values)
+    return answer if isinstance(answer, dict) else None
 
 
 def stop(pid: int, seconds: float) -> bool:
@@ -143,10 +167,10 @@ def _connect_to(name: str) -> socket.socket | None:
     return None
 
 
-def _exchange(connection: socket.socket, command: str) -> Any:
+def _exchange(connection: socket.socket, command: str, **values: Any) -> Any:
     """The answer to a command, whatever it may be; None for none."""
     try:
-        connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+        connection.sendall(json.dumps({"command": command, **values}).encode() + b"\n")
         with connection.makefile("rb") as lines:
             answer = lines.readline(LINE_LIMIT_BYTES)
         return json.loads(answer) if answer else None

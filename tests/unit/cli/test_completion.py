@@ -84,7 +84,7 @@ def run(*words: str, config: Path | str, seconds: float = 50, before: str = "pas
 
 
 def test_commands() -> None:
-    assert offered("tow", "ex") == ["exchange"]
+    assert offered("tow", "exp") == ["explain"]
 
 
 def test_contexts_also_behind_an_equals_sign_and_with_colons(tmp_path: Path) -> None:

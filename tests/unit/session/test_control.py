@@ -3,6 +3,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -105,3 +107,14 @@ def listening_as_nobody(name: str) -> socket.socket:
     finally:
         os.seteuid(0)
     return listener
+
+
+async def test_command_of_the_sessions_own_is_answered_by_it() -> None:
+    async def double(request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"double": 2 * request["number"]}
+
+    async with control.listen(lambda: STATUS, lambda: None, {"double": double}):
+        answer = await asyncio.to_thread(control.ask, os.getpid(), "double", 5, number=21)
+        assert answer == {"double": 42}
+        assert await asyncio.to_thread(control.ask, os.getpid(), "other", 5) == STATUS
+    assert control.ask(os.getpid(), "double", 5, number=21) is None

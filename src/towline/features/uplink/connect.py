@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -21,6 +21,7 @@ from towline.features.findings import Finding
 from towline.features.state import Narrator
 from towline.features.uplink.agentlink import AgentLink
 from towline.features.uplink.dialer import Dialer
+from towline.features.uplink.explain import Explainer
 from towline.features.uplink.leads import Leads, addresses_of, hosts_of, leadable
 from towline.features.uplink.names import Names, Nameservers
 from towline.kube.client import Client
@@ -62,6 +63,7 @@ class Connection:
         self._agent = AgentLink("connect", access, options.agent, options.timeout_seconds, tell)
         self._redirect: Redirect | None = None
         self._leads: Leads | None = None
+        self._explainer: Explainer | None = None
 
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
@@ -70,6 +72,10 @@ class Connection:
             "ranges": [str(net) for net in self._leads.ranges] if self._leads else [],
             "device": self._redirect.device if self._redirect else "",
         }
+
+    async def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """See :class:`~towline.features.uplink.explain.Explainer`; nothing until it is there."""
+        return await self._explainer.explain(request) if self._explainer else {}
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -92,6 +98,7 @@ class Connection:
             )
             names = Names(link, redirect, leads, nameservers, self._note)
             await stack.enter_async_context(names.serve(self._cluster_names(link)))
+            self._explainer = Explainer(agent.client, self._access.namespace, names, leads, dialer)
             agent.live()
             yield
 

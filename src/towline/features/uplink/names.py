@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 from towline.cluster.ranges import Address
-from towline.dns.policy import ClusterNames, Policy
+from towline.dns.policy import ClusterNames, Policy, addresses
 from towline.dns.resolvconf import ResolvConfFile
 from towline.dns.resolver import Resolver
 from towline.dns.upstream import Upstream
@@ -20,6 +21,7 @@ from towline.features.uplink.leads import Leads
 from towline.link.link import Link
 from towline.redirect.control import Redirect
 from towline.relay.request import request
+from towline.wire import dns
 from towline.wire.frames import Kind
 
 RESOLVE_SECONDS = 6.0
@@ -27,6 +29,8 @@ RESOLVE_SECONDS = 6.0
 PATIENCE_SECONDS = 3.0
 # A network or VPN that changes the nameservers takes longer itself.
 FOLLOW_SECONDS = 1.0
+
+_ADDRESS_TYPES = (dns.Type.A, dns.Type.AAAA)
 
 # Where those who put a local nameserver into resolv.conf keep the ones that it asks.
 BEHIND = (
@@ -55,6 +59,19 @@ class Nameservers:
         return [conf.current().nameservers for conf in self._all]
 
 
+class Lookup(NamedTuple):
+    """What became of a name.
+
+    `asked` are the names for which the cluster may have been asked, `outside` says whether the
+    machine's own nameservers were, too; `rcode` is the answer's (RFC 1035 §4.1.1).
+    """
+
+    asked: tuple[str, ...]
+    outside: bool
+    rcode: int
+    addresses: tuple[Address, ...]
+
+
 class Names:
     """The session's resolver, to which the machine's lookups go. Use :meth:`serve`.
 
@@ -74,19 +91,22 @@ class Names:
         self._leads = leads
         self._nameservers = nameservers
         self._told = told
+        self._policy: Policy | None = None
+        self._resolver: Resolver | None = None
 
     @asynccontextmanager
     async def serve(self, names: ClusterNames) -> AsyncIterator[None]:
         """Inside, names of the cluster resolve."""
         conf = self._nameservers.conf
-        resolver = Resolver(
+        self._policy = Policy(
+            names,
+            in_ranges=self._leads.__contains__,
+            laptop_search=lambda: conf.current().search,
+        )
+        self._resolver = resolver = Resolver(
             ask_cluster=self._ask_cluster,
             ask_upstream=Upstream(conf.current, factory=self._marked_socket).ask,
-            policy=Policy(
-                names,
-                in_ranges=self._leads.__contains__,
-                laptop_search=lambda: conf.current().search,
-            ),
+            policy=self._policy,
             on_answer=self._leads.add_addresses,
         )
         async with resolver, asyncio.TaskGroup() as group:
@@ -97,6 +117,24 @@ class Names:
                 yield
             finally:
                 following.cancel()
+
+    async def look_up(self, name: dns.Name) -> Lookup:
+        """Look a name up as the machine's lookups are, while it is served."""
+        assert self._policy is not None
+        assert self._resolver is not None
+        replies = [await self._resolved(self._resolver, name, kind) for kind in _ADDRESS_TYPES]
+        plan = self._policy.plan(dns.Question(name, dns.Type.A))
+        asked = (*plan.candidates, *plan.late)
+        # One family may have no records, and then says less than the other.
+        rcode = min((each.rcode for each in replies), key=lambda it: it is not dns.Rcode.NOERROR)
+        found = tuple(address for each in replies for address in addresses(each))
+        return Lookup(tuple(str(each.name) for each in asked), plan.upstream, rcode, found)
+
+    async def _resolved(self, resolver: Resolver, name: dns.Name, kind: int) -> dns.Message:
+        query = dns.query(name, kind)
+        # By TCP nothing is left out.
+        answer = await resolver.answer(query.encode(), tcp=True)
+        return dns.Message.parse(answer or dns.servfail(query).encode())
 
     async def _capture(self, port: int) -> None:
         finding = of_names(self._nameservers.conf.current())
