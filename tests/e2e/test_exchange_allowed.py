@@ -128,3 +128,13 @@ def test_namespace_that_has_no_room_is_named_and_left_as_it_was(lab, laptop, nar
         assert error["exit_code"] == ACCESS_ERROR
         assert words in error["summary"]
         assert lab.kubectl_json("service", "web", "-n", NARROW) == before
+
+
+def test_documented_rights_are_enough_to_go_on_with_the_next_pod(lab, laptop):
+    with objects.user(lab, "exchanges-on", RULES, NAMESPACE), program(laptop) as here:
+        who = as_user(lab, laptop, "exchanges-on")
+        with exchanged(laptop, "web", f"--expose={here.port}:80", *who) as session:
+            lost, told_before = session.ready()["agent"], len(session.events)
+            lab.kubectl("delete", "pod", lost, "-n", NAMESPACE, "--wait=false")
+            session.event("reconnected", after=told_before, seconds=60)
+            await_answerer(lab, "here", "web", NAMESPACE)

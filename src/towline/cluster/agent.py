@@ -13,7 +13,7 @@ from towline.cluster.podstate import Phase
 from towline.cluster.transports import Transports
 from towline.errors import AgentError, TowlineError, leading_error
 from towline.kube.client import Client, Propagation
-from towline.kube.errors import ConnectionFailed, NotFound, ServerError
+from towline.kube.errors import ConnectionFailed, Forbidden, NotFound, ServerError
 from towline.kube.resources import EVENTS, JOBS, PODS, Object
 from towline.kube.watch import EventType
 
@@ -83,7 +83,7 @@ class Agent:
         Raises NotFound when there is no Job any more, AgentError when the new pod does not run
         within `timeout_seconds`.
         """
-        await self._client.get(JOBS, self._spec.name, namespace=self._namespace)
+        await self._see_job()
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._watch_pod(progress)
@@ -93,6 +93,14 @@ class Agent:
                 f"{timeout_seconds:.0f} s; it was waiting for {self._waiting_for}.",
                 self._what_to_do(),
             ) from None
+
+    async def _see_job(self) -> None:
+        """Raise NotFound unless it is there: who made it may patch it, who joined may get it."""
+        name, namespace = self._spec.name, self._namespace
+        try:
+            await self._client.patch(JOBS, name, {}, namespace=namespace, dry_run=True)
+        except Forbidden:
+            await self._client.get(JOBS, name, namespace=namespace)
 
     async def settle(self) -> None:
         """Lift the Job's deadline: from now on the agent itself watches over its client."""

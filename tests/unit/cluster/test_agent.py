@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.fakes.apihandlers import Attributes
 from tests.fakes.apiserver import ApiServer
+from tests.fakes.objectstore import Collection, Key
 from tests.unit.cluster.controllers import RUNNING, an_event, play_pod, set_status, the_job
 from towline.cluster.agent import Agent
 from towline.cluster.job import AgentSpec
@@ -14,7 +16,7 @@ from towline.cluster.sidecar import Sidecar
 from towline.errors import AccessError, AgentError
 from towline.kube.call import Patience
 from towline.kube.client import Client
-from towline.kube.errors import Forbidden, ServerError
+from towline.kube.errors import Forbidden, NotFound, ServerError
 from towline.kube.resources import JOBS
 
 
@@ -54,6 +56,27 @@ async def test_settle_lifts_the_deadline() -> None:
         assert job["spec"]["activeDeadlineSeconds"] == AgentSpec().lease_seconds
         await agent.settle()
         assert "activeDeadlineSeconds" not in (await the_job(client))["spec"]
+
+
+@pytest.mark.parametrize("verb", ["get", "patch"])
+async def test_whether_the_job_is_still_there_is_seen_by_either_right(verb: str) -> None:
+    """Whoever made it may patch it, whoever joins may get it."""
+    allowed = True
+
+    def allows(asked: Attributes) -> bool:
+        return allowed or asked["resource"] != "jobs" or asked["verb"] == verb
+
+    async with ApiServer(allows=allows) as server, Client(server.access()) as client:
+        agent = Agent(client, "default", AgentSpec())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.start(lambda _: None, 10))
+            job = await play_pod(server, client, RUNNING)
+        allowed = False
+        await agent.rejoin(lambda _: None, 10)
+        key = Key(Collection("apis/batch/v1", "jobs"), "default", job["metadata"]["name"])
+        await server.store.delete(key, {})
+        with pytest.raises(NotFound):
+            await agent.rejoin(lambda _: None, 10)
 
 
 async def test_deadline_moves_on_while_the_pod_is_waited_for() -> None:
