@@ -22,8 +22,9 @@ def main() -> int:
     it = _parser().parse_args()
     draining = Draining(it.quiet_seconds, it.drain_seconds)
     redirecting = None
-    if it.redirect:
+    if it.redirect or it.port is None:
         _be_expendable()
+    if it.redirect:
         # A sidecar has the kubelet's probes come from there as well.
         kubelet = Kubelet(gateways().union(it.node, it.behind), dict(it.probed))
         redirecting = Redirecting(f"towline-{it.port}", kubelet, tuple(it.behind))
@@ -48,7 +49,11 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="towline-agent", description=__doc__)
-    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    way = parser.add_mutually_exclusive_group(required=True)
+    way.add_argument("--port", type=int, help="TCP port on 127.0.0.1")
+    way.add_argument(
+        "--stdio", action="store_true", help="serve by input and output instead, until they end"
+    )
     parser.add_argument(
         "--grace-seconds",
         type=float,

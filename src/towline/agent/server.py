@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from towline import __version__
-from towline.agent import pod
+from towline.agent import pod, stdio
 from towline.agent.apiserver import ApiServer
 from towline.agent.association import Association, Udp
 from towline.agent.context import WAITING_BYTES
@@ -65,7 +65,7 @@ class Routed(NamedTuple):
 
 
 async def serve(
-    port: int,
+    port: int | None,
     grace_seconds: float,
     intercepted: Sequence[Intercepted] = (),
     changed: Changed | None = None,
@@ -75,6 +75,7 @@ async def serve(
 ) -> int:
     """Serve one session on 127.0.0.1:`port` until it is over, and intercept ports meanwhile.
 
+    Without a port it is served by input and output, and over when these have ended.
     When the session has been gone for `grace_seconds`, `changed` is undone before the agent ends.
     With `redirecting`, the ports are others' and redirected; `routed` says that there is a router.
     Raises OSError when the ports, or their redirect, cannot be had.
@@ -90,19 +91,26 @@ async def serve(
     agent = Agent(grace_seconds, intercepted, changed, redirecting, routed)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.terminate, 128 + number)
-    server = await loop.create_server(
-        agent.accept, "127.0.0.1", port, backlog=16, start_serving=False
-    )
+    server = None
+    if port is not None:
+        server = await loop.create_server(
+            agent.accept, "127.0.0.1", port, backlog=16, start_serving=False
+        )
     try:
         # A session that is answered may rely on what comes to the ports coming here.
         await agent.start()
-        await server.start_serving()
+        if server is None:
+            await stdio.connect(agent.accept, agent.end)
+        else:
+            await server.start_serving()
         code = await agent.over()
-        server.close()
+        if server is not None:
+            server.close()
         await agent.drain(draining)
         return code
     finally:
-        server.close()
+        if server is not None:
+            server.close()
         await agent.close()
 
 

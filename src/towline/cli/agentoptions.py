@@ -7,11 +7,14 @@ from typing import Any
 
 import click
 
+from towline.cli import offers
 from towline.cli.options import Checked, Decorator, together
 from towline.cluster import defaults, podwishes, quantity
+from towline.cluster.guest import Host
 from towline.cluster.job import AgentSpec
 from towline.cluster.podwishes import PodWishes
 from towline.cluster.sidecar import Sidecar
+from towline.errors import UsageError
 
 
 class PodOption(Checked):
@@ -122,6 +125,30 @@ agent_options: Decorator = together(
         help="For all else: part of a Pod, in YAML or JSON, that is merged into it.",
     ),
 )
+
+
+via_options: Decorator = together(
+    click.option(
+        "--via",
+        metavar="POD",
+        shell_complete=offers.pods,
+        help="Make no pod: run the agent in this one, which has Python 3.9 or newer.",
+    ),
+    click.option(
+        "--container",
+        metavar="NAME",
+        help="With --via: the pod's container. Default: its main one.",
+    ),
+)
+
+
+def agent_or_host(chosen: Mapping[str, Any]) -> AgentSpec | Host:
+    """The agent that the options ask for, or the pod where it is to run. Raises UsageError."""
+    if chosen["via"]:
+        return Host(chosen["via"].removeprefix("pod/"), chosen["container"] or "")
+    if chosen["container"]:
+        raise UsageError("--container is one of the pod that --via names.")
+    return agent_spec(chosen)
 
 
 def agent_spec(chosen: Mapping[str, Any]) -> AgentSpec:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from towline.cli.access import permitted_access
-from towline.cli.agentoptions import agent_options, agent_spec
+from towline.cli.agentoptions import agent_options, agent_or_host, via_options
 from towline.cli.command import Command
 from towline.cli.options import cluster_options, inject_option, output_option
 from towline.cli.output import narrator, told
-from towline.cluster.job import AgentSpec
 from towline.errors import SessionError, TowlineError
 from towline.features.state import Narrator
 from towline.features.uplink.connect import Connection, ConnectOptions
@@ -26,6 +26,7 @@ Examples:
   tow connect -n shop               with the names of namespace shop
   tow connect --detach              in the background; 'tow disconnect' ends it
   tow connect --image reg/python:3  for clusters that only pull from their own registry
+  tow connect --via web-0           by a pod that is there, for whoever may make none
   tow connect --inject              with a sidecar of Istio, to reach what wants its mutual TLS
 """
 
@@ -34,6 +35,7 @@ Examples:
 @cluster_options
 @agent_options
 @inject_option
+@via_options
 @click.option("-d", "--detach", is_flag=True, help="Go to the background when it is ready.")
 @output_option
 def command(**chosen: Any) -> int:
@@ -48,10 +50,10 @@ def command(**chosen: Any) -> int:
     with narrator(chosen["output"]) as tell:
         access = permitted_access(chosen["kubeconfig"], chosen["context"], chosen["namespace"])
         _refuse_second(access)
-        agent = agent_spec(chosen)
+        options = ConnectOptions(agent_or_host(chosen), chosen["timeout"])
         if chosen["detach"]:
-            return _start_in_background(access, agent, chosen["timeout"], tell)
-        connection = Connection(access, ConnectOptions(agent, chosen["timeout"]), tell)
+            return _start_in_background(access, options, tell)
+        connection = Connection(access, options, tell)
         return runner.run(lambda session: _serve(connection, tell, session, "Ctrl-C ends it."))
 
 
@@ -65,7 +67,7 @@ async def _serve(connection: Connection, tell: Narrator, session: runner.Session
         await connection.ended()
 
 
-def _start_in_background(access: Access, agent: AgentSpec, timeout: float, tell: Narrator) -> int:
+def _start_in_background(access: Access, options: ConnectOptions, tell: Narrator) -> int:
     """Start the session in the background, and tell what it tells until it is ready.
 
     The helper is started here, where sudo can ask for a password.
@@ -83,9 +85,9 @@ def _start_in_background(access: Access, agent: AgentSpec, timeout: float, tell:
             data = {key: event[key] for key in event if key not in ("event", "message")}
             tell.event(event["event"], event["message"], **data)
 
-    options = ConnectOptions(agent, timeout, helper)
+    given = replace(options, helper=helper)
     return background.start(
-        lambda leash: _serve_in_background(access, options, leash), give=helper, on_event=relay
+        lambda leash: _serve_in_background(access, given, leash), give=helper, on_event=relay
     )
 
 

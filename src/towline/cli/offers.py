@@ -54,6 +54,17 @@ def targets(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
     return _beginning(incomplete, _ask(ctx, ask))
 
 
+def pods(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
+    """Those of the namespace."""
+    from towline.features import choices  # noqa: PLC0415
+
+    def ask(client: Client) -> Awaitable[list[str]]:
+        return choices.targets(client, client.access.namespace, "pod/")
+
+    found = (each.removeprefix("pod/") for each in _ask(ctx, ask))
+    return _beginning(incomplete, found)
+
+
 def exposed(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
     """The target's ports, alone or behind a port of this machine; several with commas."""
     from towline.features import choices  # noqa: PLC0415

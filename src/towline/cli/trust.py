@@ -12,6 +12,7 @@ from typing import Any
 _HARMLESS = frozenset(
     {
         "all-namespaces",
+        "container",
         "context",
         "cpu",
         "detach",
@@ -51,6 +52,7 @@ _REASONS = {
     "priority-class": "other people's pods would be ended to make room",
     "registry": "what is pulled from there would run in the cluster with your rights",
     "router-image": "it is a program that would run in the cluster with your rights",
+    "via": "your requests would go by a pod of its author's choice",
     "service-account": "what runs in the agent's pod would have its rights",
 }
 _UNKNOWN = "it is not known to be harmless there"

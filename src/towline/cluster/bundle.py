@@ -16,17 +16,30 @@ PACKAGES = ("wire", "relay", "agent")
 ARGUMENT_LIMIT_BYTES = 128 * 1024
 
 # Runs in any Python from 3.9 on. The archive lives in memory, so a read-only root file
-# system is enough; /tmp is for the libcs that have no memfd.
-_LOADER = """\
-import base64,os,runpy,sys,tempfile,zlib
-z=zlib.decompress(base64.b64decode(sys.argv[1]))
-try: f=os.memfd_create('agent'); p='/proc/self/fd/%d'%f
-except (AttributeError,OSError): f,p=tempfile.mkstemp('.zip')
+# system is enough; /tmp is for the libcs that have no memfd, and no name stays there.
+_RUN = """\
+z=zlib.decompress(b)
+try: f=os.memfd_create('agent')
+except (AttributeError,OSError): f,p=tempfile.mkstemp(); os.unlink(p)
 os.write(f,z)
-sys.path.insert(0,p)
+sys.path.insert(0,'/proc/self/fd/%d'%f)
 sys.argv[:2]=['towline-agent']
 runpy.run_module('towline.agent',run_name='__main__',alter_sys=True)
 """
+_FROM_ARGUMENT = """\
+import base64,os,runpy,sys,tempfile,zlib
+b=base64.b64decode(sys.argv[1])
+"""
+_FROM_INPUT = """\
+import os,runpy,sys,tempfile,zlib
+n=int(sys.argv[1]); b=b''
+while len(b)<n:
+    d=os.read(0,n-len(b))
+    if not d: sys.exit(0)
+    b+=d
+"""
+# Isolated from the settings and packages of whose container it is, and writing no byte code there.
+_GUEST = ("python3", "-BISc")
 
 
 @functools.cache
@@ -37,10 +50,29 @@ def command() -> tuple[str, ...]:
     compressing each; equal sources give equal bytes. In base64 there is no `$`, which
     Kubernetes would expand in a container's command.
     """
-    packed = base64.b64encode(zlib.compress(_archive(), level=9)).decode("ascii")
+    packed = base64.b64encode(_packed()).decode("ascii")
     if len(packed) >= ARGUMENT_LIMIT_BYTES:
         raise AssertionError(f"the agent's archive has grown to {len(packed)} bytes")
-    return ("python3", "-c", _LOADER, packed)
+    return ("python3", "-c", _FROM_ARGUMENT + _RUN, packed)
+
+
+def guest_command(*options: str) -> tuple[tuple[str, ...], bytes]:
+    """The command that runs an agent in somebody's container, and what it is to read first.
+
+    By its input, since what is run by exec goes into a URL, for which proxies leave little room.
+    """
+    packed = _packed()
+    return (*_GUEST, _FROM_INPUT + _RUN, str(len(packed)), *options), packed
+
+
+def guest_probe() -> tuple[str, ...]:
+    """The command that tells the version of the Python there: `3 9`."""
+    return (*_GUEST, "import sys; print(*sys.version_info[:2])")
+
+
+@functools.cache
+def _packed() -> bytes:
+    return zlib.compress(_archive(), level=9)
 
 
 def _archive() -> bytes:

@@ -79,13 +79,11 @@ async def _rights(client: Client, namespace: str) -> AsyncIterator[Finding]:
             f"you may not {forward[0]}",
             "It works without, as you may run commands in pods: the link then costs a little more.",
         )
+    hint = "Ask for the Role in docs/rights.md, or use another namespace with -n."
+    if not instead:
+        hint += " As you may run commands in pods, 'tow connect --via POD' may do."
     for right in needed:
-        yield Finding(
-            "rights",
-            Verdict.PROBLEM,
-            f"you may not {right}",
-            "Ask for the Role in docs/rights.md, or use another namespace with -n.",
-        )
+        yield Finding("rights", Verdict.PROBLEM, f"you may not {right}", hint)
     for right in useful:
         yield Finding(
             "rights",

@@ -11,10 +11,10 @@ import json
 from typing import TYPE_CHECKING, TypeVar
 
 from towline.kube.exec import STATUS, STDERR, STDOUT, run_in_pod
-from towline.kube.streams import PortForwardTransport, started
+from towline.kube.streams import PortForwardError, PortForwardTransport, started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from towline.kube.client import Client
     from towline.kube.resources import Action
@@ -63,6 +63,25 @@ async def exec_forward(
     return started(_ExecTransport(upgraded, pod, port, what), protocol_factory)
 
 
+async def exec_program(
+    client: Client,
+    namespace: str,
+    pod: str,
+    container: str,
+    command: Sequence[str],
+    preface: bytes,
+    protocol_factory: Callable[[], P],
+) -> tuple[PortForwardTransport, P]:
+    """Connect to the input and output of a command in a container, which gets `preface` first.
+
+    Errors show as with a port-forward, and the right it takes is that of `exec_`.
+    """
+    upgraded, what = await run_in_pod(client, namespace, pod, container, command, stdin=True)
+    transport = _ProgramTransport(upgraded, pod, 0, what)
+    transport.write(preface)
+    return started(transport, protocol_factory)
+
+
 class _ExecTransport(PortForwardTransport):
     """The same to its user; only the channels from the pod are others."""
 
@@ -95,3 +114,14 @@ class _ExecTransport(PortForwardTransport):
         said = self._complaint.decode("utf-8", "replace").strip().splitlines()
         reason = said[-1] if said else str(status.get("message") or "the command failed")
         self._channels.close(error=self._failure(reason))
+
+
+class _ProgramTransport(_ExecTransport):
+    """To a command itself."""
+
+    def _failure(self, reason: str) -> PortForwardError:
+        pod, namespace = self.get_extra_info("pod"), self._action.namespace
+        hint = f"See how the pod is: kubectl describe pod {pod} -n {namespace}"
+        return PortForwardError(
+            f"The program in the pod {pod} ended: {reason}", hint, reason, self._action
+        )

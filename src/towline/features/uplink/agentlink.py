@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from towline.cluster.guest import Guest, Host
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
 from towline.features.state import Narrator, SessionState
@@ -16,7 +17,7 @@ from towline.link.link import Link
 
 
 class AgentLink:
-    """Brings an agent up, and the link to it, for the session of `command`.
+    """Brings an agent up, or a guest of a pod, and the link to it, for the session of `command`.
 
     It is an async context manager, inside which there is a `client` for the cluster's API; then
     :meth:`start`, beside which there is time to look at things; then :meth:`linked`. Leaving it
@@ -26,7 +27,12 @@ class AgentLink:
     client: Client
 
     def __init__(
-        self, command: str, access: Access, spec: AgentSpec, timeout_seconds: float, tell: Narrator
+        self,
+        command: str,
+        access: Access,
+        spec: AgentSpec | Host,
+        timeout_seconds: float,
+        tell: Narrator,
     ) -> None:
         self._access = access
         self._spec = spec
@@ -34,7 +40,7 @@ class AgentLink:
         self._tell = tell
         self._state = SessionState(command, access, tell, self._doubt)
         self._stack = AsyncExitStack()
-        self._keeper: AgentKeeper | None = None
+        self._keeper: AgentKeeper | Guest | None = None
         self._link: Link | None = None
 
     def status(self) -> dict[str, Any]:
@@ -48,14 +54,7 @@ class AgentLink:
     async def __aenter__(self) -> AgentLink:
         async with AsyncExitStack() as stack:
             self.client = await stack.enter_async_context(Client(self._access))
-            keeper = AgentKeeper(
-                self.client,
-                self._access.namespace,
-                self._spec,
-                self._tell.progress,
-                self._timeout_seconds,
-            )
-            self._keeper = await stack.enter_async_context(keeper)
+            self._keeper = await stack.enter_async_context(self._new_keeper())
             self._stack = stack.pop_all()
         return self
 
@@ -87,6 +86,12 @@ class AgentLink:
     def live(self) -> None:
         """Everything is there that the session is for."""
         self._state.live()
+
+    def _new_keeper(self) -> AgentKeeper | Guest:
+        where = (self.client, self._access.namespace)
+        if isinstance(self._spec, Host):
+            return Guest(*where, self._spec, self._tell.progress, self._timeout_seconds)
+        return AgentKeeper(*where, self._spec, self._tell.progress, self._timeout_seconds)
 
     def _doubt(self) -> None:
         if self._keeper:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from towline.agent.undo import AGENT_LABEL
 from towline.cluster import ranges, sidecar
+from towline.cluster.guest import Host
 from towline.cluster.job import AgentSpec
 from towline.cluster.ranges import Address, Network
 from towline.dns.policy import ClusterNames
@@ -37,7 +38,7 @@ from towline.redirect.intercept import Intercept
 class ConnectOptions:
     """What the user chose. `helper` is the socket of a root helper, if one was started already."""
 
-    agent: AgentSpec
+    agent: AgentSpec | Host
     timeout_seconds: float
     helper: socket.socket | None = None
 
@@ -129,7 +130,8 @@ class Connection:
         return _Found(networks.result(), own.result(), routes.result(), outside.result())
 
     async def _is_outside_of_mesh(self, client: Client) -> bool:
-        if self._options.agent.sidecar is not None:
+        agent = self._options.agent
+        if isinstance(agent, Host) or agent.sidecar is not None:
             return False
         with suppress(TowlineError):
             others = f"!{AGENT_LABEL}"
