@@ -89,7 +89,8 @@ async def connected(name="cluster", ranges=RANGES):
     """Run a session; gives its cluster."""
     async with Redirect.open() as redirect, asyncio.TaskGroup() as group:
         cluster = Cluster(name, redirect, group)
-        async with Intercept.open(redirect, group, cluster.dial, cluster.accept) as intercept:
+        opening = Intercept.open(redirect, group, cluster.dial, cluster.accept, lambda _: False)
+        async with opening as intercept:
             cluster.intercept = intercept
             await redirect.add_routes(ranges)
             yield cluster

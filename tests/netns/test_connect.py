@@ -255,7 +255,7 @@ async def test_strict_firewall_lets_every_answer_through(host):
 
 
 @pytest.mark.parametrize(("host", "number"), [(IPV4, errno.EHOSTUNREACH), (IPV6, errno.EACCES)])
-async def test_datagrams_are_answered_at_once(host, number):
+async def test_what_nobody_takes_is_answered_at_once(host, number):
     async with cluster.connected():
         assert await datagram_refusal(host) == number
 

@@ -44,7 +44,8 @@ def _line(session: dict[str, Any]) -> str:
 def _what(session: dict[str, Any]) -> str:
     """What it makes reachable."""
     if "ranges" in session:
-        return ", ".join(map(str, session["ranges"])) or "no ranges yet"
+        ranges = ", ".join(map(str, session["ranges"])) or "no ranges yet"
+        return ranges + ("" if session.get("echoes", True) else "; the agent may not ping")
     what = session.get("service") or session.get("target", "")
     rules = " or ".join(session.get("match", ()))
     return f"{what}{f', {rules}' if rules else ''}: {ways(session.get('exposed', ()))}"

@@ -110,6 +110,16 @@ def of_mesh(namespace: str) -> Finding:
     )
 
 
+def of_echoes() -> Finding:
+    """That the agent may not send what `ping` does."""
+    return Finding(
+        "ping",
+        Verdict.WARNING,
+        "the agent may not send ICMP echoes in this cluster: ping gets no answer",
+        "Nodes allow it by the sysctl net.ipv4.ping_group_range, as containerd 2 and CRI-O do.",
+    )
+
+
 def _asked_before_dns(nsswitch: Path) -> list[str]:
     """The sources of host names that come before `dns`, actions between them included."""
     try:

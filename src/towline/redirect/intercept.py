@@ -1,11 +1,12 @@
 """Everything that programs send to the device's ranges, taken over by the session.
 
-TCP that the cluster accepts becomes a socket with a stream to match; all other packets are
-answered at once, so that no program waits for nothing.
+TCP that the cluster accepts becomes a socket with a stream to match; other packets are whoever's
+who takes them, or answered at once, so that no program waits for nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -21,21 +22,33 @@ if TYPE_CHECKING:
 
     from towline.redirect.control import Redirect
 
+Take = Callable[[Packet], bool]
+
 
 class Intercept(Generic[S]):
     """The session's receiver of a :class:`Redirect`'s traffic. Use :meth:`open`."""
 
     def __init__(
-        self, redirect: Redirect, group: asyncio.TaskGroup, handshakes: Handshakes[S]
+        self,
+        redirect: Redirect,
+        group: asyncio.TaskGroup,
+        handshakes: Handshakes[S],
+        take: Take,
     ) -> None:
         self._redirect = redirect
         self._group = group
         self._handshakes = handshakes
+        self._take = take
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, redirect: Redirect, group: asyncio.TaskGroup, dial: Dial[S], accept: Accept[S]
+        cls,
+        redirect: Redirect,
+        group: asyncio.TaskGroup,
+        dial: Dial[S],
+        accept: Accept[S],
+        take: Take,
     ) -> AsyncIterator[Intercept[S]]:
         """Take over what comes to the device, until the end of the `async with`.
 
@@ -45,12 +58,13 @@ class Intercept(Generic[S]):
         stream that its dial gave, or None when the destination was known to accept. In that
         case a dial that fails is to be told by resetting the connection (`listener.reset`) and
         by :meth:`Redirect.forget`. `connection` is non-blocking and the callee's to close.
+        `take(packet)` is called for every packet that is not TCP, and says whether it takes it.
         """
         handshakes = Handshakes(redirect, group, dial, accept)
         listener = Listener(handshakes.arrived, ipv6=redirect.ipv6)
         try:
             await redirect.redirect_tcp(listener.port)
-            self = cls(redirect, group, handshakes)
+            self = cls(redirect, group, handshakes, take)
             redirect.tun.receive(self._received)
             yield self
         finally:
@@ -69,6 +83,8 @@ class Intercept(Generic[S]):
             return
         if packet.protocol == packets.TCP:
             self._received_tcp(packet)
+        elif self._take(packet):
+            return
         elif answer := packets.unreachable_for(packet, Unreachable.PROHIBITED):
             self._redirect.tun.send(answer)
 

@@ -29,17 +29,31 @@ _ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
 
 
 class Unreachable(enum.Enum):
-    """Why a destination cannot be had: the names of the ICMP "destination unreachable" codes."""
+    """Why a packet did not reach its destination: what ICMP errors say."""
 
     NET = "net"
     HOST = "host"
+    PORT = "port"
     PROHIBITED = "prohibited"
+    EXPIRED = "expired"
 
 
-# ICMP type 3 (RFC 792, RFC 1812 §5.2.7.1) and ICMPv6 type 1 (RFC 4443 §3.1).
+# The types and codes of ICMP (RFC 792, RFC 1812 §5.2.7.1) and ICMPv6 (RFC 4443 §3.1, §3.3).
 _CODES = {
-    4: {Unreachable.NET: 0, Unreachable.HOST: 1, Unreachable.PROHIBITED: 13},
-    6: {Unreachable.NET: 0, Unreachable.HOST: 3, Unreachable.PROHIBITED: 1},
+    4: {
+        Unreachable.NET: (3, 0),
+        Unreachable.HOST: (3, 1),
+        Unreachable.PORT: (3, 3),
+        Unreachable.PROHIBITED: (3, 13),
+        Unreachable.EXPIRED: (11, 0),
+    },
+    6: {
+        Unreachable.NET: (1, 0),
+        Unreachable.HOST: (1, 3),
+        Unreachable.PORT: (1, 4),
+        Unreachable.PROHIBITED: (1, 1),
+        Unreachable.EXPIRED: (3, 0),
+    },
 }
 
 
@@ -135,11 +149,11 @@ def unreachable_for(packet: Packet, reason: Unreachable) -> bytes | None:
     None for what an error must not answer: ICMP errors, and packets that are not from one
     host to one host (RFC 1122 §3.2.2, RFC 4443 §2.4(e)).
     """
-    if _is_icmp_error(packet) or not (_is_host(packet.source) and _is_host(packet.destination)):
+    if _is_icmp_error(packet) or not (is_host(packet.source) and is_host(packet.destination)):
         return None
-    kind, protocol, header = (3, ICMP, 20) if packet.version == 4 else (1, ICMPV6, 40)
+    protocol, header = (ICMP, 20) if packet.version == 4 else (ICMPV6, 40)
     quote = packet.data[: _MAX_ERROR_BYTES[packet.version] - header - 8]
-    body = struct.pack(">BBHI", kind, _CODES[packet.version][reason], 0, 0) + quote
+    body = struct.pack(">BBHI", *_CODES[packet.version][reason], 0, 0) + quote
     return _answer(packet, protocol, body, checksum_at=2)
 
 
@@ -182,13 +196,22 @@ def _parse_ipv6(data: bytes) -> Packet | None:
 
 def _answer(packet: Packet, protocol: int, body: bytes, checksum_at: int) -> bytes:
     """Wrap a transport header and its data in an IP header back to the packet's source."""
-    source, destination = packet.destination.packed, packet.source.packed
+    return wrap(packet.destination.packed, packet.source.packed, protocol, body, checksum_at)
+
+
+def wrap(source: bytes, destination: bytes, protocol: int, body: bytes, checksum_at: int) -> bytes:
+    """Build the packet between two addresses of one family of a transport header and its data.
+
+    The header's checksum, at `checksum_at`, is to be 0.
+    """
     covered = body
     if protocol != ICMP:
         covered = source + destination + struct.pack(">IHBB", len(body), 0, 0, protocol) + body
-    total = struct.pack(">H", checksum(covered))
-    body = body[:checksum_at] + total + body[checksum_at + 2 :]
-    if packet.version == 6:
+    total = checksum(covered)
+    if protocol == UDP and not total:  # RFC 768: 0 would say that there is none
+        total = 0xFFFF
+    body = b"".join((body[:checksum_at], struct.pack(">H", total), body[checksum_at + 2 :]))
+    if len(source) == 16:
         head = struct.pack(">IHBB", 6 << 28, len(body), protocol, _HOP_LIMIT)
         return head + source + destination + body
     head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, _HOP_LIMIT, protocol, 0)
@@ -205,5 +228,6 @@ def _is_icmp_error(packet: Packet) -> bool:
     return not kind or kind[0] in _ICMP_ERRORS
 
 
-def _is_host(address: IPAddress) -> bool:
+def is_host(address: IPAddress) -> bool:
+    """Whether an address is one host's."""
     return not (address.is_multicast or address.is_unspecified or address == _BROADCAST)

@@ -47,6 +47,14 @@ def tcp(source_port, destination_port, sequence, acknowledgement, flags, payload
     )
 
 
+def udp(source_port, destination_port, payload):
+    return struct.pack(">HHHH", source_port, destination_port, 8 + len(payload), 0) + payload
+
+
+def echo(kind, identifier, sequence, payload):
+    return struct.pack(">BBHHH", kind, 0, 0, identifier, sequence) + payload
+
+
 @st.composite
 def segments(draw, flags=any_flags):
     """Raw IP packets that carry a TCP segment, with what went into them."""

@@ -23,6 +23,7 @@ from towline.features.state import Narrator
 from towline.features.uplink.agentlink import AgentLink
 from towline.features.uplink.dialer import Dialer
 from towline.features.uplink.explain import Explainer
+from towline.features.uplink.flows import Flows
 from towline.features.uplink.leads import Leads, addresses_of, hosts_of, leadable
 from towline.features.uplink.names import Names, Nameservers
 from towline.kube.client import Client
@@ -65,6 +66,7 @@ class Connection:
         self._redirect: Redirect | None = None
         self._leads: Leads | None = None
         self._explainer: Explainer | None = None
+        self._echoes = True  # as far as the agent has not said that it may not send them
 
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
@@ -72,6 +74,7 @@ class Connection:
             **self._agent.status(),
             "ranges": [str(net) for net in self._leads.ranges] if self._leads else [],
             "device": self._redirect.device if self._redirect else "",
+            "echoes": self._echoes,
         }
 
     async def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,8 +97,10 @@ class Connection:
             await self._lead(leads, found)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             dialer = Dialer(link, redirect, group)
+            flows = Flows(link, redirect.tun.send, self._note_no_echoes)
+            stack.callback(flows.close)
             await stack.enter_async_context(
-                Intercept.open(redirect, group, dialer.dial, dialer.accept)
+                Intercept.open(redirect, group, dialer.dial, dialer.accept, flows.take)
             )
             names = Names(link, redirect, leads, nameservers, self._note)
             await stack.enter_async_context(names.serve(self._cluster_names(link)))
@@ -156,6 +161,11 @@ class Connection:
             self._access.namespace,
             [host for host in hosts_of(self._access) if not _is_address(host)],
         )
+
+    def _note_no_echoes(self) -> None:
+        if self._echoes:
+            self._echoes = False
+            self._note(findings.of_echoes())
 
     def _note(self, finding: Finding) -> None:
         text = f"{finding.what}. {finding.hint}"
