@@ -11,6 +11,7 @@ import click
 from towline.cli.access import permitted_access
 from towline.cli.agentoptions import agent_options, agent_or_host, via_options
 from towline.cli.command import Command
+from towline.cli.nameoptions import name_options, names_of
 from towline.cli.options import cluster_options, inject_option, output_option
 from towline.cli.output import narrator, told
 from towline.errors import SessionError, TowlineError
@@ -28,6 +29,7 @@ Examples:
   tow connect --image reg/python:3  for clusters that only pull from their own registry
   tow connect --via web-0           by a pod that is there, for whoever may make none
   tow connect --inject              with a sidecar of Istio, to reach what wants its mutual TLS
+  tow connect --domain corp.internal  with names of a zone that only the cluster knows
 """
 
 
@@ -36,6 +38,7 @@ Examples:
 @agent_options
 @inject_option
 @via_options
+@name_options
 @click.option("-d", "--detach", is_flag=True, help="Go to the background when it is ready.")
 @output_option
 def command(**chosen: Any) -> int:
@@ -50,7 +53,7 @@ def command(**chosen: Any) -> int:
     with narrator(chosen["output"]) as tell:
         access = permitted_access(chosen["kubeconfig"], chosen["context"], chosen["namespace"])
         _refuse_second(access)
-        options = ConnectOptions(agent_or_host(chosen), chosen["timeout"])
+        options = ConnectOptions(agent_or_host(chosen), chosen["timeout"], names_of(chosen))
         if chosen["detach"]:
             return _start_in_background(access, options, tell)
         connection = Connection(access, options, tell)

@@ -51,7 +51,7 @@ _CONNECT = (
     Spelling("--mode", (), "There is one way to connect: leave it out.", values=("tun2socks",)),
     Spelling("--dnsMode", (), "There is one way for names: leave it out.", values=("localDNS",)),
     Spelling("--shareShadow", advice=NOT_YET, flag=True),
-    Spelling("--clusterDomain", (), NOT_YET, values=("cluster.local",)),
+    Spelling("--clusterDomain", ("--cluster-domain", "{}")),
     Spelling("--disablePodIp", advice=NOT_YET, flag=True),
     Spelling("--skipCleanup", (), flag=True),
     Spelling("--includeIps", ("--include", "{}")),
@@ -62,7 +62,7 @@ _CONNECT = (
     Spelling("--disableTunRoute", advice=_NO_PROXY, flag=True),
     Spelling("--proxyPort", advice=_NO_PROXY),
     Spelling("--proxyAddr", advice=_NO_PROXY),
-    Spelling("--dnsCacheTtl", advice="Leave it out: names live as long as the cluster says."),
+    Spelling("--dnsCacheTtl", ("--dns-cache", "{}")),
     Spelling("--dnsPort", advice=_NO_LOCAL_DNS),
 )
 

@@ -16,6 +16,7 @@ _HARMLESS = frozenset(
         "context",
         "cpu",
         "detach",
+        "dns-cache",
         "dns-policy",
         "dry-run",
         "expose",
@@ -42,6 +43,9 @@ _HARMLESS = frozenset(
 )
 _REASONS = {
     "annotation": "programs of the cluster may give the agent's pod more than it has for one",
+    "cluster-domain": "the cluster would answer for names that are not its own",
+    "domain": "the cluster would answer for names that are not its own",
+    "exclude-domain": "names of the cluster would be asked elsewhere",
     "external": "it would open a program of this machine to whoever reaches the cluster",
     "force": "it would end other people's sessions",
     "image": "it is a program that would run in the cluster with your rights",

@@ -41,28 +41,38 @@ _REVERSE_V6 = Name.of("ip6.arpa")
 class ClusterNames:
     """How a pod of the session's namespace resolves names.
 
-    `outside` are names that are never the cluster's, with all below them, such as the API
-    server's own host, which must be found when the cluster cannot be asked.
+    `inside` are further names that are the cluster's alone, with all below them. `outside` are
+    names that never are, such as the API server's own host, which must be found when the
+    cluster cannot be asked. The longest of all these that a name ends with decides.
     """
 
     domain: Name
     search: tuple[Name, ...]
     ndots: int = _USUAL_NDOTS
+    inside: tuple[Name, ...] = ()
     outside: tuple[Name, ...] = ()
 
     @classmethod
-    def of_pod(cls, resolv_conf: str, namespace: str, outside: Iterable[str] = ()) -> ClusterNames:
+    def of_pod(
+        cls,
+        resolv_conf: str,
+        namespace: str,
+        *,
+        domain: Name | None = None,
+        inside: Iterable[Name] = (),
+        outside: Iterable[Name] = (),
+    ) -> ClusterNames:
         """Read a pod's resolv.conf; the domain is what follows `NAMESPACE.svc` in its search.
 
         Search entries that are not the cluster's, which a pod inherits from its node, are left
-        out: the laptop has its own.
+        out: the laptop has its own. A `domain` that is given needs no resolv.conf to say it.
         """
         conf = resolvconf.parse(resolv_conf)
-        domain = _domain_of(conf.search)
+        domain = domain or _domain_of(conf.search)
         first = Name((namespace.encode(), b"svc")) + domain
         rest = (name for name in conf.search if name.is_under(domain))
         search = tuple(dict.fromkeys((first, *rest, _SVC + domain, domain)))
-        return cls(domain, search, conf.ndots, tuple(Name.of(text) for text in outside))
+        return cls(domain, search, conf.ndots, tuple(inside), tuple(outside))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +119,18 @@ class Policy:
         self._names = names
         self._in_ranges = in_ranges
         self._laptop_search = laptop_search
+        self._owned = dict.fromkeys((*names.inside, names.domain), True)
+        self._owned |= dict.fromkeys(names.outside, False)
 
     def plan(self, question: Question) -> Plan:
         """Return what to ask for `question`."""
         name = question.name
         if question.rclass != CLASS_IN or not name.labels:
             return UPSTREAM
-        if name.is_under(self._names.domain):
+        if self._is_owned(name):
             return Plan((Candidate(name),), upstream=False)
         forms = tuple(self._forms(name))
-        if any(form.is_under(outside) for form in forms for outside in self._names.outside):
+        if any(self._is_owned(form) is False for form in forms):
             return UPSTREAM
         address = reverse_address(name)
         if address is not None and self._in_ranges(address):
@@ -147,6 +159,14 @@ class Policy:
             return UPSTREAM
         return Plan(own, upstream=not ours, late=late, shared=len(name.labels) > 1)
 
+    def _is_owned(self, name: Name) -> bool | None:
+        """Whether a name is the cluster's alone, or never; None if nobody has said."""
+        for count in range(len(name.labels), 0, -1):
+            owned = self._owned.get(name.last(count))
+            if owned is not None:
+                return owned
+        return None
+
     def _forms(self, name: Name) -> Iterator[Name]:
         """Yield a name, and what was typed if the laptop's own search list was added to it."""
         yield name
@@ -155,6 +175,9 @@ class Policy:
                 yield name.without(suffix)
 
     def _candidates(self, form: Name) -> Iterator[Candidate]:
+        if self._is_owned(form):
+            yield Candidate(form)
+            return
         last = form.last()
         if last in _NEVER_CLUSTER:
             return

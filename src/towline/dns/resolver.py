@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from towline.dns.cache import Cache
+from towline.dns.counts import Counts
 from towline.dns.policy import IPAddress, Plan, Policy, addresses
 from towline.dns.search import TIMEOUT_SECONDS, AskCluster, ClusterSearch, Outcome
 from towline.dns.server import Listeners, Server, bind_loopback
@@ -63,19 +65,28 @@ class Resolver:
         policy: Policy,
         on_answer: OnAnswer,
         cluster_timeout: float = TIMEOUT_SECONDS,
+        cache_seconds: float = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`cluster_timeout`, seconds, is for all that one query needs of the cluster.
 
-        It bounds `on_answer` too. If that takes longer, the answer is not handed out.
+        It bounds `on_answer` too. If that takes longer, the answer is not handed out. Answers of
+        the cluster are kept for `cache_seconds` at most.
         """
         self._ask_upstream = ask_upstream
         self._policy = policy
         self._on_answer = on_answer
         self._timeout = cluster_timeout
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.counts = Counts()
+        self._cache = Cache(cache_seconds, clock)
         self._search = ClusterSearch(
-            ask_cluster, self._spawn, Verdicts(clock), timeout=cluster_timeout
+            ask_cluster,
+            self._spawn,
+            Verdicts(clock),
+            self._cache,
+            self.counts,
+            timeout=cluster_timeout,
         )
 
     async def __aenter__(self) -> Self:
@@ -116,6 +127,10 @@ class Resolver:
         """The loopback addresses that are served: 127.0.0.1, and ::1 if the machine has it."""
         return self._listeners.addresses
 
+    def forget(self) -> None:
+        """Keep no answer any longer: who gave them is gone."""
+        self._cache.clear()
+
     async def answer(self, data: bytes, tcp: bool) -> bytes | None:
         """Return the reply to one message from a client, None for what deserves none."""
         try:
@@ -125,6 +140,7 @@ class Resolver:
         except DnsError:
             malformed = formerr(data)
             return None if malformed is None else malformed.encode()
+        self.counts.lookups += 1
         try:
             reply = await self._reply(query, data, tcp)
         except TimeoutError:
@@ -133,7 +149,15 @@ class Resolver:
         except Exception as error:  # the client is to hear of it, and the others to go on
             logger.info("a query could not be answered: %r", error, exc_info=True)
             reply = None
-        return servfail(query).encode() if reply is None else reply
+        if reply is None:
+            reply = servfail(query).encode()
+        self._count(reply)
+        return reply
+
+    def _count(self, reply: bytes) -> None:
+        rcode = read_header(reply)[1] & 0xF
+        self.counts.nxdomain += rcode == Rcode.NXDOMAIN
+        self.counts.failed += rcode == Rcode.SERVFAIL
 
     async def _reply(self, query: Message, data: bytes, tcp: bool) -> bytes | None:
         if query.opcode != 0 or len(query.questions) != 1:
@@ -144,6 +168,7 @@ class Resolver:
         return await self._from_both(query, data, plan, tcp)
 
     async def _from_upstream(self, data: bytes, tcp: bool) -> bytes | None:
+        self.counts.upstream += 1
         try:
             return await self._ask_upstream(data, tcp)
         except Exception as error:  # whatever is raised, there is no reply
@@ -151,10 +176,14 @@ class Resolver:
             return None
 
     async def _from_both(self, query: Message, data: bytes, plan: Plan, tcp: bool) -> bytes | None:
-        """Ask the cluster, and upstream at the same time while it is open whose the name is."""
+        """Ask the cluster, and upstream at the same time if the name most likely is not its.
+
+        A name of which the cluster has not spoken yet may be its own, and is nobody else's to
+        know.
+        """
         expected = self._search.may_exist(plan.candidates)
         upstream = late = None
-        if plan.upstream and (expected is None or (plan.late and not expected)):
+        if plan.upstream and not expected and self._search.were_denied(plan.candidates):
             upstream = self._spawn(self._from_upstream(data, tcp))
             late = self._spawn(self._search_late(query, plan)) if plan.late else None
         try:

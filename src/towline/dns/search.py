@@ -14,6 +14,8 @@ from towline.wire.dns import Message, Name, Rcode, Type, negative_ttl, query
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from towline.dns.cache import Cache
+    from towline.dns.counts import Counts
     from towline.dns.policy import Candidate
     from towline.dns.verdicts import Verdicts
 
@@ -70,12 +72,16 @@ class ClusterSearch:
         ask: AskCluster,
         spawn: Spawn,
         verdicts: Verdicts,
+        cache: Cache,
+        counts: Counts,
         *,
         timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self._ask = ask
         self._spawn = spawn
         self._verdicts = verdicts
+        self._cache = cache
+        self._counts = counts
         self._timeout = timeout
         self._is_answering = True
         self._asking: dict[bytes, asyncio.Task[Reply | None]] = {}
@@ -89,6 +95,10 @@ class ClusterSearch:
         if any(verdicts):
             return True
         return None if None in verdicts else False
+
+    def were_denied(self, candidates: Sequence[Candidate]) -> bool:
+        """Tell whether the cluster had none of the candidates when it was last asked."""
+        return all(c.gate is not None and self._verdicts.last(c.gate) is False for c in candidates)
 
     async def find(
         self, message: Message, candidates: Sequence[Candidate], *, brief: bool = False
@@ -131,16 +141,27 @@ class ClusterSearch:
         if gate is not None and gate != candidate.name and not self._verdicts.fresh(gate):
             asking = self._task(query(gate, Type.A), GATE_SECONDS)
             # What was there is most likely there still, and need not be waited for.
-            if not self._verdicts.existed(gate):
+            if not self._verdicts.last(gate):
                 exists = _exists(await asyncio.shield(asking))
                 if not exists:
                     return Outcome(silent=exists is None)
-        reply = await asyncio.shield(self._task(message.asking(candidate.name)))
+        reply = await self._reply(message.asking(candidate.name))
         exists = _exists(reply)
         if reply is None or exists is None:
             return Outcome(candidate, reply, silent=True)
         found = exists and (bool(reply.message.answers) or not candidate.container)
         return Outcome(candidate, reply, found=found)
+
+    async def _reply(self, message: Message) -> Reply | None:
+        data = message.encode()
+        kept = self._cache.get(data)
+        if kept is not None:
+            self._counts.cached += 1
+            return Reply(kept.encode(), kept)
+        reply = await asyncio.shield(self._task(message))
+        if reply is not None:
+            self._cache.put(data, reply.data, reply.message)
+        return reply
 
     def _task(self, message: Message, keep: float | None = None) -> asyncio.Task[Reply | None]:
         """Return the task that asks `message`, the one that is at it already if there is one.
@@ -158,6 +179,7 @@ class ClusterSearch:
 
     async def _exchange(self, message: Message, data: bytes, keep: float | None) -> Reply | None:
         name = message.questions[0].name
+        self._counts.cluster += 1
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await self._ask(data)
@@ -182,7 +204,7 @@ class ClusterSearch:
         return candidate.gate is not None and self._verdicts.fresh(candidate.gate) is False
 
     def _standing(self, candidate: Candidate) -> bool | None:
-        if candidate.gate is None or self._verdicts.existed(candidate.gate):
+        if candidate.gate is None or self._verdicts.last(candidate.gate):
             return True
         return self._verdicts.fresh(candidate.gate)
 

@@ -39,7 +39,7 @@ class Verdicts:
         verdict = self._known.get(name)
         return verdict.exists if verdict and self._clock() < verdict.until else None
 
-    def existed(self, name: Name) -> bool:
-        """Tell whether `name` existed when it was last heard of, however long ago."""
+    def last(self, name: Name) -> bool | None:
+        """Return whether `name` existed when it was last heard of, however long ago."""
         verdict = self._known.get(name)
-        return verdict is not None and verdict.exists
+        return None if verdict is None else verdict.exists

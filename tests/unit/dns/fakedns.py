@@ -157,9 +157,11 @@ class Setting:
         self,
         *,
         laptop_search=(),
+        inside=(),
         outside=(),
         conf=POD_RESOLV_CONF,
         cluster_timeout=2.0,
+        cache_seconds=0,
         **callbacks,
     ):
         """`callbacks` replace `ask_cluster`, `ask_upstream` or `on_answer` of this setting."""
@@ -168,7 +170,9 @@ class Setting:
         self.clock = Clock()
         self.announced = []
         ranges = [ipaddress.ip_network(text) for text in ("10.96.0.0/16", "fd00:96::/64")]
-        names = ClusterNames.of_pod(conf, "default", outside)
+        names = ClusterNames.of_pod(
+            conf, "default", inside=map(Name.of, inside), outside=map(Name.of, outside)
+        )
         search = tuple(Name.of(text) for text in laptop_search)
         own = {
             "ask_cluster": self.cluster.answer,
@@ -183,6 +187,7 @@ class Setting:
                 laptop_search=lambda: search,
             ),
             cluster_timeout=cluster_timeout,
+            cache_seconds=cache_seconds,
             clock=self.clock,
         )
 
@@ -197,6 +202,16 @@ async def ask(setting, name, rtype="A", *, tcp=False, address="127.0.0.1", **opt
     reply = await exchange(query, address, port=setting.resolver.port, timeout=5)
     assert query.is_response(reply)
     return reply
+
+
+async def denied_long_ago(setting, name):
+    """Have the cluster say that it had nothing yet when a name was looked up, long ago."""
+    records, setting.cluster.records = setting.cluster.records, {}
+    await ask(setting, name)
+    setting.cluster.records = records
+    setting.clock.now += 3600
+    for zone in (setting.cluster, setting.upstream):
+        zone.was_asked.clear()
 
 
 def texts(reply):

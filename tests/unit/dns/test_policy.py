@@ -18,9 +18,11 @@ from towline.wire.dns import Message, Name, Question, Record, Type
 CLUSTER_NET = ipaddress.ip_network("10.96.0.0/12")
 
 
-def plan(name, *, laptop_search=(), outside=(), rclass=1, conf=POD_RESOLV_CONF):
+def plan(name, *, laptop_search=(), inside=(), outside=(), rclass=1, conf=POD_RESOLV_CONF):
     policy = Policy(
-        ClusterNames.of_pod(conf, "default", outside),
+        ClusterNames.of_pod(
+            conf, "default", inside=map(Name.of, inside), outside=map(Name.of, outside)
+        ),
         in_ranges=lambda address: address.version == 4 and address in CLUSTER_NET,
         laptop_search=lambda: tuple(Name.of(text) for text in laptop_search),
     )
@@ -110,6 +112,48 @@ def test_excluded_names_go_upstream_with_all_below():
     assert plan("api.corp.example", outside=["corp.example"]) == UPSTREAM
     assert plan("corp.example", outside=["corp.example"]) == UPSTREAM
     assert plan("example", outside=["corp.example"]) != UPSTREAM
+
+
+@pytest.mark.parametrize("name", ["db.corp.internal", "a.b.c.d.e.f.corp.internal", "CORP.internal"])
+def test_names_of_a_further_domain_are_asked_in_the_cluster_alone(name):
+    found = plan(name, inside=["corp.internal"])
+
+    assert asked(name, inside=["corp.internal"]) == [name]
+    assert not found.upstream
+
+
+@pytest.mark.parametrize("name", ["internal", "corp.example", "mycorp.internal", "corp.internal.x"])
+def test_further_domain_has_no_names_but_those_below_it(name):
+    assert plan(name, inside=["corp.internal"]) == plan(name)
+
+
+def test_longest_suffix_decides_whose_a_name_is():
+    rules = {"inside": ["internal", "in.vpn.internal"], "outside": ["vpn.internal"]}
+
+    assert asked("db.internal", **rules) == ["db.internal"]
+    assert plan("db.vpn.internal", **rules) == UPSTREAM
+    assert asked("db.in.vpn.internal", **rules) == ["db.in.vpn.internal"]
+
+
+def test_host_that_is_needed_for_the_link_stays_outside_of_a_further_domain():
+    rules = {"inside": ["corp.internal"], "outside": ["corp.internal", "api.corp.internal"]}
+
+    assert plan("api.corp.internal", **rules) == UPSTREAM
+    assert plan("corp.internal", **rules) == UPSTREAM
+
+
+def test_reverse_names_can_be_a_further_domain():
+    assert plan("7.0.77.10.in-addr.arpa") == UPSTREAM
+    assert asked("7.0.77.10.in-addr.arpa", inside=["77.10.in-addr.arpa"]) == [
+        "7.0.77.10.in-addr.arpa"
+    ]
+
+
+def test_further_domains_name_with_the_laptops_suffix_comes_after_upstream():
+    options = {"inside": ["corp.internal"], "laptop_search": ["lab.example"]}
+
+    assert late("db.corp.internal.lab.example", **options) == ["db.corp.internal"]
+    assert plan("db.corp.internal.lab.example", **options).upstream
 
 
 def late(name, **options):
@@ -218,6 +262,14 @@ def test_search_list_of_the_pod_without_what_its_node_added():
     assert str(names.domain) == "k8s.corp"
     assert [str(name) for name in names.search] == ["a.svc.k8s.corp", "svc.k8s.corp", "k8s.corp"]
     assert names.ndots == 3
+
+
+def test_domain_that_is_given_is_believed_before_the_pods():
+    conf = "search dev.svc.cluster.local svc.cluster.local cluster.local"
+    names = ClusterNames.of_pod(conf, "dev", domain=Name.of("k8s.corp"))
+
+    assert str(names.domain) == "k8s.corp"
+    assert [str(name) for name in names.search] == ["dev.svc.k8s.corp", "svc.k8s.corp", "k8s.corp"]
 
 
 @pytest.mark.parametrize("conf", ["", "nameserver 10.0.0.1\n", "search corp.example\n"])

@@ -10,7 +10,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from tests.unit.dns.fakedns import POD_RESOLV_CONF, Setting, ask, texts
+from tests.unit.dns.fakedns import POD_RESOLV_CONF, Setting, ask, denied_long_ago, texts
 from towline.dns import resolver
 from towline.wire.dns import Name
 
@@ -236,10 +236,19 @@ async def test_equal_questions_at_once_are_asked_once():
     assert setting.cluster.asked == {("web.default.svc.cluster.local", 1): 1}
 
 
-async def test_upstream_is_asked_while_it_is_open_whose_the_name_is():
+@pytest.mark.parametrize("name", ["web", "dual.dev"])
+async def test_name_that_may_be_the_clusters_is_not_told_upstream(name):
     setting = Setting()
-    setting.cluster.open.clear()
     async with setting.resolver:
+        assert len(texts(await ask(setting, name))) == 1
+        assert setting.upstream.names == []
+
+
+async def test_upstream_is_asked_at_once_for_names_that_were_not_the_clusters():
+    setting = Setting()
+    async with setting.resolver:
+        await denied_long_ago(setting, "example.com")
+        setting.cluster.open.clear()
         lookup = asyncio.create_task(ask(setting, "example.com"))
         await setting.upstream.was_asked.wait()
         await setting.cluster.was_asked.wait()
@@ -247,14 +256,15 @@ async def test_upstream_is_asked_while_it_is_open_whose_the_name_is():
         setting.cluster.open.set()
 
         assert texts(await lookup) == ["example.com. 192.0.2.1"]
-        assert setting.upstream.by_tcp == [False]
+        assert setting.upstream.by_tcp == [False, False]
 
 
 async def test_cluster_goes_before_an_answer_that_upstream_gave_sooner():
     setting = Setting()
     setting.upstream.add(Name.of("dual.dev"), "A", "192.0.2.66")
-    setting.cluster.open.clear()
     async with setting.resolver:
+        await denied_long_ago(setting, "dual.dev")
+        setting.cluster.open.clear()
         lookup = asyncio.create_task(ask(setting, "dual.dev"))
         await setting.upstream.was_asked.wait()
         setting.cluster.open.set()
@@ -271,8 +281,11 @@ async def test_answer_of_the_cluster_does_not_wait_for_upstream():
 
 async def test_question_to_upstream_ends_when_the_cluster_has_answered():
     ended = asyncio.Event()
+    endless = asyncio.Event()
 
     async def ask_upstream(data, tcp):
+        if not endless.is_set():
+            return await setting.upstream.ask(data, tcp)
         try:
             await asyncio.Event().wait()
         finally:
@@ -280,6 +293,8 @@ async def test_question_to_upstream_ends_when_the_cluster_has_answered():
 
     setting = Setting(ask_upstream=ask_upstream)
     async with setting.resolver:
+        await denied_long_ago(setting, "api.other")
+        endless.set()
         await ask(setting, "api.other")
         await asyncio.wait_for(ended.wait(), 5)
 

@@ -11,7 +11,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from tests.unit.dns.fakedns import Setting, ask, texts
+from tests.unit.dns.fakedns import Setting, ask, denied_long_ago, texts
 from towline.dns import search
 from towline.wire.dns import Message, Name, Rcode, Record, Type, nxdomain, reply
 
@@ -195,9 +195,8 @@ async def test_names_outside_wait_for_a_cluster_that_is_merely_slow(monkeypatch)
     setting = Setting()
     setting.upstream.add(Name.of("dual.dev"), "A", "192.0.2.66")
     async with setting.resolver:
-        await ask(setting, "only4")
+        await denied_long_ago(setting, "dual.dev")
         setting.cluster.open.clear()
-        setting.upstream.was_asked.clear()
         lookup = asyncio.create_task(ask(setting, "dual.dev"))
         await setting.upstream.was_asked.wait()
         for _ in range(10):

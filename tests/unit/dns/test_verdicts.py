@@ -18,15 +18,15 @@ def test_verdict_is_fresh_for_its_time_and_remembered_after():
     clock.now += 0.1
     assert verdicts.fresh(Name.of("com")) is None
     assert verdicts.fresh(Name.of("dev")) is None
-    assert verdicts.existed(Name.of("dev"))
-    assert not verdicts.existed(Name.of("com"))
+    assert verdicts.last(Name.of("dev"))
+    assert verdicts.last(Name.of("com")) is False
 
 
 def test_nothing_is_known_of_other_names():
     verdicts = Verdicts()
 
     assert verdicts.fresh(Name.of("com")) is None
-    assert not verdicts.existed(Name.of("com"))
+    assert verdicts.last(Name.of("com")) is None
 
 
 def test_later_verdict_replaces_the_earlier():
@@ -35,7 +35,7 @@ def test_later_verdict_replaces_the_earlier():
     verdicts.learn(Name.of("dev"), False, 30)
 
     assert verdicts.fresh(Name.of("dev")) is False
-    assert not verdicts.existed(Name.of("dev"))
+    assert verdicts.last(Name.of("dev")) is False
 
 
 def test_oldest_verdict_is_forgotten_when_there_are_too_many():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -21,7 +21,8 @@ class AgentLink:
 
     It is an async context manager, inside which there is a `client` for the cluster's API; then
     :meth:`start`, beside which there is time to look at things; then :meth:`linked`. Leaving it
-    deletes the agent. Each raises TowlineError, possibly in an exception group.
+    deletes the agent. Each raises TowlineError, possibly in an exception group. `on_lost` is called
+    when the link is lost, after which there may be another agent.
     """
 
     client: Client
@@ -33,11 +34,14 @@ class AgentLink:
         spec: AgentSpec | Host,
         timeout_seconds: float,
         tell: Narrator,
+        *,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._access = access
         self._spec = spec
         self._timeout_seconds = timeout_seconds
         self._tell = tell
+        self._on_lost = on_lost
         self._state = SessionState(command, access, tell, self._doubt)
         self._stack = AsyncExitStack()
         self._keeper: AgentKeeper | Guest | None = None
@@ -96,3 +100,4 @@ class AgentLink:
     def _doubt(self) -> None:
         if self._keeper:
             self._keeper.doubt()
+        self._on_lost()

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from towline.features.uplink.dialer import Dialer
 from towline.features.uplink.explain import Explainer
 from towline.features.uplink.flows import Flows
 from towline.features.uplink.leads import Leads, addresses_of, hosts_of, leadable
+from towline.features.uplink.nameoptions import NameOptions
 from towline.features.uplink.names import Names, Nameservers
 from towline.kube.client import Client
 from towline.kube.config import Access
@@ -33,6 +34,7 @@ from towline.redirect import conflicts
 from towline.redirect.conflicts import Route
 from towline.redirect.control import Redirect
 from towline.redirect.intercept import Intercept
+from towline.wire.dns import Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class ConnectOptions:
 
     agent: AgentSpec | Host
     timeout_seconds: float
+    names: NameOptions = field(default_factory=NameOptions)
     helper: socket.socket | None = None
 
 
@@ -62,11 +65,14 @@ class Connection:
         self._access = access
         self._options = options
         self._tell = tell
-        self._agent = AgentLink("connect", access, options.agent, options.timeout_seconds, tell)
+        self._agent = AgentLink(
+            "connect", access, options.agent, options.timeout_seconds, tell, on_lost=self._lost
+        )
         self._redirect: Redirect | None = None
         self._leads: Leads | None = None
         self._explainer: Explainer | None = None
         self._echoes = True  # as far as the agent has not said that it may not send them
+        self._names: Names | None = None
 
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
@@ -75,6 +81,7 @@ class Connection:
             "ranges": [str(net) for net in self._leads.ranges] if self._leads else [],
             "device": self._redirect.device if self._redirect else "",
             "echoes": self._echoes,
+            "dns": self._names.status() if self._names else {},
         }
 
     async def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +109,10 @@ class Connection:
             await stack.enter_async_context(
                 Intercept.open(redirect, group, dialer.dial, dialer.accept, flows.take)
             )
-            names = Names(link, redirect, leads, nameservers, self._note)
+            cache_seconds = self._options.names.cache_seconds
+            self._names = names = Names(
+                link, redirect, leads, nameservers, self._note, cache_seconds=cache_seconds
+            )
             await stack.enter_async_context(names.serve(self._cluster_names(link)))
             self._explainer = Explainer(agent.client, self._access.namespace, names, leads, dialer)
             agent.live()
@@ -156,16 +166,24 @@ class Connection:
             self._note(findings.of_mesh(self._access.namespace))
 
     def _cluster_names(self, link: Link) -> ClusterNames:
+        asked = self._options.names
+        own = [Name.of(host) for host in hosts_of(self._access) if not _is_address(host)]
         return ClusterNames.of_pod(
             str(link.agent.get("resolv_conf", "")),
             self._access.namespace,
-            [host for host in hosts_of(self._access) if not _is_address(host)],
+            domain=asked.cluster_domain,
+            inside=asked.domains,
+            outside=(*asked.excluded, *own),
         )
 
     def _note_no_echoes(self) -> None:
         if self._echoes:
             self._echoes = False
             self._note(findings.of_echoes())
+
+    def _lost(self) -> None:
+        if self._names:
+            self._names.forget()
 
     def _note(self, finding: Finding) -> None:
         text = f"{finding.what}. {finding.hint}"

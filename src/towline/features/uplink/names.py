@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from towline.cluster.ranges import Address
+from towline.dns.counts import Counts
 from towline.dns.policy import ClusterNames, Policy, addresses
 from towline.dns.resolvconf import ResolvConfFile
 from towline.dns.resolver import Resolver
@@ -76,6 +77,7 @@ class Names:
     """The session's resolver, to which the machine's lookups go. Use :meth:`serve`.
 
     `told` is called with what stands in the way of lookups, whenever the nameservers change.
+    Answers of the cluster are kept for `cache_seconds` at most.
     """
 
     def __init__(
@@ -85,6 +87,8 @@ class Names:
         leads: Leads,
         nameservers: Nameservers,
         told: Callable[[Finding], None],
+        *,
+        cache_seconds: int = 0,
     ) -> None:
         self._link = link
         self._redirect = redirect
@@ -92,7 +96,17 @@ class Names:
         self._nameservers = nameservers
         self._told = told
         self._policy: Policy | None = None
+        self._cache_seconds = cache_seconds
         self._resolver: Resolver | None = None
+
+    def status(self) -> dict[str, int]:
+        """What has been asked so far, as :class:`~towline.dns.counts.Counts` has it."""
+        return (self._resolver.counts if self._resolver else Counts()).as_dict()
+
+    def forget(self) -> None:
+        """Keep no answer any longer, as the link to who gave them is lost."""
+        if self._resolver:
+            self._resolver.forget()
 
     @asynccontextmanager
     async def serve(self, names: ClusterNames) -> AsyncIterator[None]:
@@ -108,6 +122,7 @@ class Names:
             ask_upstream=Upstream(conf.current, factory=self._marked_socket).ask,
             policy=self._policy,
             on_answer=self._leads.add_addresses,
+            cache_seconds=self._cache_seconds,
         )
         async with resolver, asyncio.TaskGroup() as group:
             state = self._nameservers.state()
