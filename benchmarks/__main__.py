@@ -23,14 +23,16 @@ from benchmarks.measures import Effort, measure
 from benchmarks.mesh import effort as mesh_effort
 from benchmarks.mesh import run as mesh
 from benchmarks.routers import run as routers
+from benchmarks.scale import effort as scale_effort
+from benchmarks.scale import run as scale
 
 FULL = Effort(rounds=3, bulk=1.5, echo=1.0, connect=1.0, first=15)
 QUICK = Effort(rounds=1, bulk=0.3, echo=0.2, connect=0.2, first=3)
 RTTS = [0, 20, 80]
-PARTS = UPLINK, DOWNLINK, MESH, ROUTERS = "uplink", "downlink", "mesh", "routers"
+PARTS = UPLINK, DOWNLINK, MESH, SCALE, ROUTERS = "uplink", "downlink", "mesh", "scale", "routers"
 
 RTT_HELP = "in ms; may be given repeatedly; all but the uplink are measured at the first"
-PART_HELP = "just this one; routers, which compares proxies, is none of those else measured"
+PART_HELP = "just this one; scale and routers are none of those else measured"
 
 # After what it did at its start a session has this long to settle.
 IDLE_SECONDS = 2.0
@@ -77,6 +79,9 @@ def _measured(
     if part == DOWNLINK:
         below = downlink_effort.QUICK if quick else downlink_effort.FULL
         return {part: downlink.run(ground, rtts[0], below, say)}
+    if part == SCALE:
+        large = scale_effort.QUICK if quick else scale_effort.FULL
+        return {part: scale.run(ground, rtts[0], large, say)}
     shared = mesh_effort.QUICK if quick else mesh_effort.FULL
     return {part: mesh.run(ground, rtts[0], shared, say)}
 

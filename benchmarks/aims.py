@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.comparison import Comparison
 from benchmarks.downlink import aims as downlink_aims
 from benchmarks.mesh import aims as mesh_aims
+from benchmarks.scale import aims as scale_aims
 
 BULK = ("up_1", "down_1", "up_8", "down_8")
 ECHO_SECONDS = 60e-6
@@ -21,7 +22,12 @@ HELP_SECONDS = 0.15
 
 def compare(results: dict[str, Any]) -> list[Comparison]:
     """All comparisons that the results allow."""
-    return [*_of_uplink(results), *_of_downlink(results), *_of_mesh(results)]
+    parts = {"downlink": downlink_aims, "mesh": mesh_aims, "scale": scale_aims}
+    found = [*_of_uplink(results)]
+    for part, its_aims in parts.items():
+        if part in results:
+            found += its_aims.compare(results[part])
+    return found
 
 
 def _of_uplink(results: dict[str, Any]) -> Iterator[Comparison]:
@@ -32,16 +38,6 @@ def _of_uplink(results: dict[str, Any]) -> Iterator[Comparison]:
         yield Comparison("session resident, idle", idle["session"], SESSION_MB, "MB")
         yield Comparison("agent resident, idle", idle["agent"], AGENT_MB, "MB")
         yield Comparison("tow --help", results["help"] * 1000, HELP_SECONDS * 1000, "ms")
-
-
-def _of_downlink(results: dict[str, Any]) -> Iterator[Comparison]:
-    if "downlink" in results:
-        yield from downlink_aims.compare(results["downlink"])
-
-
-def _of_mesh(results: dict[str, Any]) -> Iterator[Comparison]:
-    if "mesh" in results:
-        yield from mesh_aims.compare(results["mesh"])
 
 
 def _of(rtt: int, figures: dict[str, dict[str, float]]) -> Iterator[Comparison]:

@@ -53,7 +53,7 @@ def measure(
         for way in turns:
             if way.all_ports:
                 ports = range(fresh, fresh + effort.first)
-                found = _probe(ground, way, ["connect", way.address, *ports])
+                found = probe(ground, way.place, ["connect", way.address, *ports])
                 samples[way.name].setdefault("first", []).extend(found)
     return {name: figures_of(found) for name, found in samples.items()}
 
@@ -69,7 +69,7 @@ def probe_all(
     """Take each measure once on each way: `plan` has the probe's arguments for it."""
     for name, arguments in plan.items():
         for way in turns:
-            found = _probe(ground, way, [*arguments, way.address, way.port])
+            found = probe(ground, way.place, [*arguments, way.address, way.port])
             samples[way.name].setdefault(name, []).extend(found)
 
 
@@ -92,10 +92,10 @@ def _plan(rtt: int, effort: Effort) -> dict[str, list[str]]:
     }
 
 
-def _probe(ground: Ground, way: Way, arguments: Sequence[object]) -> list[float]:
-    """Run one measurement where the way begins."""
+def probe(ground: Ground, place: str, arguments: Sequence[object]) -> list[float]:
+    """Run one measurement on the 'laptop' or the 'node'."""
     process = ground.start(
-        way.place,
+        place,
         0,
         python("probe", *arguments),
         stdout=subprocess.PIPE,
@@ -108,7 +108,7 @@ def _probe(ground: Ground, way: Way, arguments: Sequence[object]) -> list[float]
     if process.returncode:
         last = err.strip().splitlines()[-1:]
         raise BenchmarkError(
-            f"{way.name}, {' '.join(map(str, arguments))}: exit code {process.returncode} {last}"
+            f"{place}, {' '.join(map(str, arguments))}: exit code {process.returncode} {last}"
         )
     result: Any = json.loads(out)
     return result if isinstance(result, list) else [result]

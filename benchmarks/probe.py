@@ -4,6 +4,7 @@
     python -m benchmarks.probe echo HOST PORT --seconds S
     python -m benchmarks.probe connect HOST PORT [PORT...] --seconds S
     python -m benchmarks.probe requests|connections HOST PORT --seconds S --flows N
+    python -m benchmarks.probe lookup NAME --seconds S
     python -m benchmarks.probe hold HOST PORT --flows N
 
 It is a process of its own, so that it runs in the network namespace that is measured from.
@@ -19,14 +20,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import NoReturn
 
 from benchmarks.target import CHUNK_BYTES, ECHO, END, REPORT, SINK, SOURCE
 
 Address = tuple[str, int]
 
-MEASURES = ("up", "down", "echo", "connect", "requests", "connections", "hold")
+MEASURES = ("up", "down", "echo", "connect", "requests", "connections", "lookup", "hold")
 
 PING = b"x" * 64
 TIMEOUT_SECONDS = 20.0
@@ -36,11 +37,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("measure", choices=MEASURES)
     parser.add_argument("host")
-    parser.add_argument("ports", type=int, nargs="+")
+    parser.add_argument("ports", type=int, nargs="*")
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--warmup", type=float, default=0.0)
     parser.add_argument("--flows", type=int, default=1)
     chosen = parser.parse_args()
+    if chosen.measure == "lookup":
+        print(json.dumps(lookup(chosen.host, chosen.seconds)))
+        return
     address = (chosen.host, chosen.ports[0])
     if chosen.measure == "echo":
         result: object = echo(address, chosen.seconds)
@@ -66,6 +70,18 @@ def echo(address: Address, seconds: float) -> list[float]:
             began = time.perf_counter()
             _round_trip(connection)
             samples.append(time.perf_counter() - began)
+    return samples
+
+
+def lookup(name: str, seconds: float) -> list[float]:
+    """Times of lookups of a name by the C library, whatever comes of them, in seconds."""
+    samples: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        with suppress(socket.gaierror):
+            socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        samples.append(time.perf_counter() - began)
     return samples
 
 

@@ -9,8 +9,15 @@ from benchmarks.comparison import Comparison
 from benchmarks.downlink import report as downlink_report
 from benchmarks.mesh import report as mesh_report
 from benchmarks.routers import report as routers_report
+from benchmarks.scale import report as scale_report
 from benchmarks.tables import row, table_head
 
+PARTS = {
+    "downlink": downlink_report,
+    "mesh": mesh_report,
+    "scale": scale_report,
+    "routers": routers_report,
+}
 WAYS = ("direct", "kubectl", "websocket", "tow")
 
 # Measure: (what it is called, the factor to its unit, decimals).
@@ -33,12 +40,9 @@ def render(results: dict[str, Any], comparisons: list[Comparison]) -> str:
     lines = [f"{results['date']}, {results['machine']}, {results['rounds']} rounds.", ""]
     if "memory" in results:
         lines += [*_figures(results), "", *_processes(results), ""]
-    if "downlink" in results:
-        lines += [*downlink_report.render(results["downlink"]), ""]
-    if "mesh" in results:
-        lines += [*mesh_report.render(results["mesh"]), ""]
-    if "routers" in results:
-        lines += [*routers_report.render(results["routers"]), ""]
+    for part, its_report in PARTS.items():
+        if part in results:
+            lines += [*its_report.render(results[part]), ""]
     return "\n".join([*lines, *(_aims(comparisons) if comparisons else ())])
 
 

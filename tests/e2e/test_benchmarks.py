@@ -121,6 +121,15 @@ def test_mesh_is_compared_with_its_aims(mesh):
         assert words in named
 
 
+def test_large_cluster_is_compared_with_a_small_one(no_trace):
+    results = quick("--part", "scale")
+    small, large = (results["scale"][size] for size in ("small", "large"))
+    assert {"ready", "session", "agent", "lookup service", "lookup missing"} <= set(small)
+    assert set(large) == {*small, "lookup crowd"}
+    assert min(large.values()) > 0
+    assert len(results["aims"]) == len(small)
+
+
 def test_proxies_are_compared(no_trace):
     found = quick("--part", "routers")["routers"]
     for name in ("envoy", "haproxy", "nginx"):
