@@ -29,6 +29,7 @@ _ANSWERS = {
     Reason.HOST_UNREACHABLE: DialReason.HOST_UNREACHABLE,
     Reason.NET_UNREACHABLE: DialReason.NET_UNREACHABLE,
     Reason.TIMED_OUT: DialReason.TIMED_OUT,
+    Reason.PROHIBITED: DialReason.HOST_UNREACHABLE,
     Reason.EXHAUSTED: DialReason.HOST_UNREACHABLE,
 }
 # The agent is gone or going: a SYN that is sent again may find the next one.

@@ -141,6 +141,21 @@ async def test_destination_that_changed_its_mind_is_forgotten_before_the_program
     assert bench.redirect.forgotten == [port]
 
 
+async def test_destination_behind_a_firewall_is_forgotten_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", refuse)
+    program, accepted = await local_pair()
+    with program:
+        bench.dialer.accept(accepted, HERE, 1, None)
+        with pytest.raises(ConnectionResetError):
+            await asyncio.get_running_loop().sock_recv(program, 1)
+    assert bench.redirect.forgotten == [1]
+
+
 async def test_what_the_program_has_said_already_comes_first(bench: Bench) -> None:
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as origin:
