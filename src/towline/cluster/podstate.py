@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -20,6 +21,13 @@ _HOPELESS = {
 }
 # What comes before ImagePullBackOff, and again at each further try.
 _BEFORE_HOPELESS = "ErrImagePull"
+# What containerd and CRI-O say of a registry that wants another password, or any: no further try
+# has reason to end better.
+_UNAUTHORIZED = ("401 Unauthorized", "403 Forbidden", "authorization failed", "access denied")
+# By what they begin, each of their layers anew.
+_PREAMBLE = re.compile(
+    r'.*failed to (resolve reference|pull and unpack image) "[^"]*": ', re.DOTALL
+)
 _CRASHING = "CrashLoopBackOff"
 # How refusals begin that are for want of a limit, and those by a LimitRange:
 # https://kubernetes.io/docs/concepts/policy/limit-range/.
@@ -63,9 +71,10 @@ def of_pod(pod: Mapping[str, Any]) -> PodState:
     status = pod.get("status", {})
     if pod["metadata"].get("deletionTimestamp") or status.get("phase") in ("Failed", "Succeeded"):
         return PodState(Phase.ENDED, error=_ended(status))
-    if (hindered := _of_router(status)) is not None:
+    secrets = _pull_secrets(pod)
+    if (hindered := _of_router(status, secrets)) is not None:
         return hindered
-    started = _of_container(_container(status))
+    started = _of_container(_container(status), secrets)
     if started is not None:
         return started
     unscheduled = _condition(status, "PodScheduled")
@@ -80,7 +89,7 @@ def of_ephemeral(pod: Mapping[str, Any], name: str) -> PodState:
     if pod["metadata"].get("deletionTimestamp") or status.get("phase") in ("Failed", "Succeeded"):
         return PodState(Phase.ENDED, error=AgentError(f"The pod {pod_name} is ending."))
     for container in status.get("ephemeralContainerStatuses", ()):
-        if container["name"] == name and (started := _of_container(container)):
+        if container["name"] == name and (started := _of_container(container, _pull_secrets(pod))):
             if started.phase is Phase.ENDED:
                 return PodState(Phase.ENDED, error=_container_ended(container, pod_name))
             return started
@@ -163,7 +172,7 @@ def _refused(message: str) -> AccessError:
     )
 
 
-def _of_container(container: Mapping[str, Any]) -> PodState | None:
+def _of_container(container: Mapping[str, Any], secrets: Sequence[str]) -> PodState | None:
     """What the status of the agent's container says; None when it says nothing."""
     state = container.get("state", {})
     if "running" in state:
@@ -171,37 +180,60 @@ def _of_container(container: Mapping[str, Any]) -> PodState | None:
     if "terminated" in state:
         return PodState(Phase.ENDED, error=_ended({"containerStatuses": [container]}))
     if "waiting" in state:
-        return _waiting(container.get("image", ""), state["waiting"])
+        return _waiting(container.get("image", ""), state["waiting"], secrets)
     return None
 
 
-def _of_router(status: Mapping[str, Any]) -> PodState | None:
+def _of_router(status: Mapping[str, Any], secrets: Sequence[str]) -> PodState | None:
     """What keeps a pod's router from starting; None if it has none, or nothing does."""
     for container in status.get("containerStatuses") or ():
         if container.get("name") == _ROUTER:
             waiting = container.get("state", {}).get("waiting", {})
-            found = _waiting(container.get("image", ""), waiting)
+            found = _waiting(container.get("image", ""), waiting, secrets, _ROUTER_HINT)
             if waiting.get("reason") == _CRASHING:
                 last = container.get("lastState", {}).get("terminated", {})
                 why = f"The router has ended, with exit code {last.get('exitCode')}"
                 return PodState(Phase.WAITING, why, AgentError(f"{why}.", _ROUTER_HINT))
             if found.error is not None:
                 summary = found.error.summary.replace("agent's container", "router's container")
-                return replace(found, error=AgentError(summary, _ROUTER_HINT))
+                return replace(found, error=AgentError(summary, found.error.hint or _ROUTER_HINT))
     return None
 
 
-def _waiting(image: str, waiting: Mapping[str, Any]) -> PodState:
-    reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
+def _waiting(
+    image: str, waiting: Mapping[str, Any], secrets: Sequence[str], image_hint: str = _IMAGE_HINT
+) -> PodState:
+    reason = str(waiting.get("reason", ""))
+    message = _PREAMBLE.sub("", str(waiting.get("message", "")))
+    if "mage" in reason and any(words in message for words in _UNAUTHORIZED):
+        summary = f"The image {image} cannot be pulled: {message}"
+        return PodState(Phase.WAITING, reason, AgentError(summary, _sign_in_hint(secrets)))
     if reason in _HOPELESS:
         summary = _HOPELESS[reason].format(image=image, message=message or reason)
-        hint = _IMAGE_HINT if "mage" in reason or "exec" in message else ""
+        hint = image_hint if "mage" in reason or "exec" in message else ""
         return PodState(Phase.WAITING, reason, AgentError(summary, hint))
     if reason == "PodInitializing":
         return PodState(Phase.WAITING, "what the cluster has put into the agent's pod, to start")
     if reason in ("", "ContainerCreating"):
         return PodState(Phase.WAITING, f"the node to start the image {image}")
     return PodState(Phase.WAITING, f"the node to start the image {image} ({reason})")
+
+
+def _sign_in_hint(secrets: Sequence[str]) -> str:
+    if not secrets:
+        return (
+            "Nodes have to sign in at the registry. Make a Secret of what they do it with, "
+            "'kubectl create secret docker-registry NAME …', and name it with --image-pull-secret."
+        )
+    return (
+        f"The registry does not accept what is in the Secret {' or '.join(secrets)}, or there is "
+        "no such Secret in the namespace."
+    )
+
+
+def _pull_secrets(pod: Mapping[str, Any]) -> list[str]:
+    """The names of those with which nodes pull a pod's images."""
+    return [each["name"] for each in pod.get("spec", {}).get("imagePullSecrets") or ()]
 
 
 def _ended(status: Mapping[str, Any]) -> TowlineError:

@@ -44,6 +44,33 @@ def test_image_that_cannot_be_had_is_an_error_with_a_hint(reason: str) -> None:
     assert "--image" in state.error.hint
 
 
+UNAUTHORIZED = (
+    'Back-off pulling image "r/python:3": ErrImagePull: failed to pull and unpack image '
+    '"r/python:3": failed to resolve reference "r/python:3": pulling from host r failed with '
+    "status code [manifests 3]: 401 Unauthorized"
+)
+
+
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff"])
+def test_registry_that_wants_a_password_is_told_at_once(reason: str) -> None:
+    made = pod(**container(waiting={"reason": reason, "message": UNAUTHORIZED}))
+    error = of_pod(made).error
+    assert isinstance(error, AgentError)
+    assert error.summary.count("python:3") == 1
+    assert "--image-pull-secret" in error.hint
+    named = of_pod({**made, "spec": {"imagePullSecrets": [{"name": "corp"}]}}).error
+    assert isinstance(named, AgentError)
+    assert "corp" in named.hint
+
+
+def test_router_whose_registry_wants_a_password_is_told_so() -> None:
+    waiting = {"reason": "ErrImagePull", "message": UNAUTHORIZED}
+    statuses = [{"name": "router", "image": "r/envoy", "state": {"waiting": waiting}}]
+    error = of_pod(pod(containerStatuses=statuses)).error
+    assert error is not None
+    assert "--image-pull-secret" in error.hint
+
+
 def test_first_failed_pull_is_still_waited_for() -> None:
     state = of_pod(pod(**container(waiting={"reason": "ErrImagePull", "message": "timeout"})))
     assert state.error is None
