@@ -38,7 +38,17 @@ def _line(session: dict[str, Any]) -> str:
     return (
         f"{session['pid']}  {session['command']}  {session['state']}"
         f"  {session['context']}/{session['namespace']}  since {session['since']}  {_what(session)}"
+        f"{_losses(session)}"
     )
+
+
+def _losses(session: dict[str, Any]) -> str:
+    """How often its link was lost, and why last."""
+    failure = session["failure"]
+    if failure is None:
+        return ""
+    often = f"{session['reconnects']} times" if session["reconnects"] != 1 else "once"
+    return f"  reconnected {often}; {failure['at']}: {failure['reason']}"
 
 
 def _what(session: dict[str, Any]) -> str:

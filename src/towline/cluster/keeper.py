@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from towline.kube.errors import (
 )
 from towline.relay.peer import LinkLost
 
+A = TypeVar("A")
 P = TypeVar("P", bound=asyncio.Protocol)
 
 STOP_SECONDS = 5.0
@@ -28,6 +29,10 @@ STOP_SECONDS = 5.0
 UNSURE_TRIES = 15
 UNSURE_RETRY_SECONDS = 0.2
 SETTLE_SECONDS = 1.0
+# A question that was sent when the network was away is repeated by the kernel ever more seldom,
+# on a connection that may be none any more: then it is asked anew, so many times at once.
+ASK_AGAIN_SECONDS = 2.0
+MOST_QUESTIONS = 4
 
 
 class AgentKeeper:
@@ -143,7 +148,7 @@ class AgentKeeper:
         self._suspect = True
 
     async def _replace_if_lost(self) -> None:
-        if not await self._agent.is_running():
+        if not await first_answer(self._agent.is_running):
             await (self._rejoin() if self._spec.relied_on else self._replace())
         self._suspect = False
 
@@ -185,3 +190,23 @@ async def _stop(agent: Agent) -> None:
         if await agent.stop():
             return
         await asyncio.sleep(UNSURE_RETRY_SECONDS)
+
+
+async def first_answer(ask: Callable[[], Awaitable[A]]) -> A:
+    """Ask, and ask anew while there is no answer; gives, or raises, the first that comes."""
+    asked: list[asyncio.Task[A]] = []
+    try:
+        while True:
+            asked.append(asyncio.ensure_future(ask()))
+            done, _ = await asyncio.wait(
+                asked, timeout=ASK_AGAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if done:
+                return done.pop().result()
+            for late in asked[: -MOST_QUESTIONS + 1]:
+                late.cancel()
+            asked = asked[-MOST_QUESTIONS + 1 :]
+    finally:
+        for question in asked:
+            question.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)

@@ -28,20 +28,31 @@ class SessionState:
     """The state of one session: starting, connected, reconnecting, ending.
 
     It is its link's observer (:class:`towline.link.link.Observer`). `doubt` is called when the
-    link is lost.
+    link is lost; `agent` names the agent's pod.
     """
 
     def __init__(
-        self, command: str, access: Access, tell: Narrator, doubt: Callable[[], None]
+        self,
+        command: str,
+        access: Access,
+        tell: Narrator,
+        doubt: Callable[[], None],
+        agent: Callable[[], str],
     ) -> None:
         self._command = command
         self._access = access
         self._tell = tell
         self._doubt = doubt
+        self._agent = agent
         self._state = "starting"
-        self._since = datetime.now(UTC).isoformat(timespec="seconds")
+        self._since = _now()
         self._began = time.monotonic()
         self._seconds = 0.0
+        self._reconnects = 0
+        self._lost_at = 0.0
+        self._lost_agent = ""
+        # What the link last was lost for, or last failed to come back for.
+        self._failure: dict[str, str] | None = None
 
     def status(self) -> dict[str, Any]:
         """What there is to say of any session, fit for JSON."""
@@ -55,6 +66,9 @@ class SessionState:
             "since": self._since,
             "seconds": round(self._seconds, 3),
             "tasks": len(asyncio.all_tasks()),
+            "agent": self._agent(),
+            "reconnects": self._reconnects,
+            "failure": self._failure,
         }
 
     def live(self) -> None:
@@ -70,13 +84,25 @@ class SessionState:
         """The link is there, for the first time or again."""
         if self._state == "reconnecting":
             self._state = "connected"
-            self._tell.event("reconnected", "The link to the cluster is back.")
+            self._reconnects += 1
+            seconds = round(time.monotonic() - self._lost_at, 1)
+            is_new = self._agent() != self._lost_agent
+            self._tell.event(
+                "reconnected",
+                f"The link to the cluster is back after {seconds} s"
+                f"{', through a new agent' if is_new else ''}.",
+                seconds=seconds,
+                agent=self._agent(),
+            )
 
     def link_down(self, reason: str) -> None:
         """The link is lost; it comes back by itself, through another agent if need be."""
         self._doubt()
         if self._state == "connected":
             self._state = "reconnecting"
+            self._lost_at = time.monotonic()
+            self._lost_agent = self._agent()
+            self._note(reason)
             self._tell.event(
                 "reconnecting", f"The link to the cluster is lost ({reason}); reconnecting."
             )
@@ -86,4 +112,12 @@ class SessionState:
         if self._state == "starting":
             self._tell.progress(f"Waiting for the agent to answer: {reason}")
         elif self._state == "reconnecting":
+            self._note(reason)
             self._tell.event("reconnecting", f"Still reconnecting: {reason}")
+
+    def _note(self, reason: str) -> None:
+        self._failure = {"at": _now(), "reason": reason}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

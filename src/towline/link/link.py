@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from towline import __version__
 from towline.errors import AgentError, TowlineError
 from towline.kube.errors import ConnectionFailed, ServerError, TooManyRequests
 from towline.kube.streams import PortForwardError
+from towline.link.awakening import Awakening
 from towline.relay.peer import LinkLost, Peer
 from towline.relay.stream import Stream
 from towline.wire.frames import Buffer, Kind, ProtocolError
@@ -23,11 +25,20 @@ log = logging.getLogger(__name__)
 # A second transport lets new flows pass by one that a bulk transfer fills, and flows go on
 # when one is lost.
 TRANSPORTS = 2
+# One that is silent is replaced, but not given up: when the network is back within DEAD_SECONDS
+# its flows go on. So many of them are kept for each that is wanted.
+MOST_SILENT = 2
+PING_SECONDS = 2.0
 HELLO_SECONDS = 10.0
 FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 5.0
-# An agent that has just started does not listen yet: what fails so early is not worth a word.
+# Without a network a try costs nothing, and is to find it soon when it is back. What else stands
+# against it, such as a sign-in that has ended, is left in peace for longer.
+LAST_RETRY_SECONDS = 1.0
+LAST_RETRY_OF_OTHERS_SECONDS = 5.0
+# An agent that has just started does not listen yet: what fails so early, or once, is not worth
+# a word.
 QUIET_SECONDS = 2.0
+WORTH_A_WORD = 2
 
 # What may pass by itself before there has been a link; afterwards all may.
 TRANSIENT = (ConnectionFailed, ServerError, TooManyRequests, PortForwardError, LinkLost, OSError)
@@ -45,7 +56,7 @@ class Observer(Protocol):
         """The first of the transports is up."""
 
     def link_down(self, reason: str) -> None:
-        """The last of the transports is lost; they are being replaced."""
+        """The last of the transports is lost, or none answers; they are being replaced."""
 
     def link_failing(self, reason: str) -> None:
         """There is no link, and a try to make one has failed in a way that was not told yet."""
@@ -76,10 +87,13 @@ class Link:
         self._on_opened = on_opened
         self._wanted = transports
         self._peers: list[Peer] = []
+        self._changed = _Pulse()
+        self._awakened = _Pulse()
         self._up = asyncio.Event()
         self._been_up = False
         self._down_since = asyncio.get_running_loop().time()
         self._failure: Exception | None = None
+        self._failures: Counter[str] = Counter()
         self._told: set[str] = set()
         self._goodbye = True
         self._stack = contextlib.AsyncExitStack()
@@ -87,6 +101,7 @@ class Link:
         """What the agent says of itself, as of the newest transport."""
 
     async def __aenter__(self) -> Link:
+        self._stack.callback(Awakening(self._look_again).close)
         group = await self._stack.enter_async_context(asyncio.TaskGroup())
         keepers = [group.create_task(self._keep(first=n == 0)) for n in range(self._wanted)]
         self._stack.callback(lambda: [keeper.cancel() for keeper in keepers])
@@ -94,7 +109,7 @@ class Link:
 
     async def __aexit__(self, *details: Any) -> bool | None:
         # The agent that hears this ends instead of waiting for us to come back.
-        for peer in self._peers:
+        for peer in list(self._peers):
             if self._goodbye:
                 peer.go_away("the session ends")
             peer.close()
@@ -139,80 +154,137 @@ class Link:
 
     @property
     def peer(self) -> Peer:
-        """The transport with the fewest streams. Raises LinkLost when there is none."""
-        if not self._peers:
+        """The transport with the fewest streams of those that answer. Raises LinkLost without."""
+        answering = self._answering(self._peers)
+        if not answering:
             raise LinkLost("the link to the agent is down")
-        return min(self._peers, key=lambda peer: len(peer.streams))
+        return min(answering, key=lambda peer: len(peer.streams))
 
     def open(self, kind: Kind, target: bytes, *, data: Buffer = b"") -> Stream:
         """Open a stream on the least busy transport, with `data` at once. Raises LinkLost."""
         return self.peer.open(kind, target, data=data)
 
+    @staticmethod
+    def _answering(peers: list[Peer]) -> list[Peer]:
+        return [peer for peer in peers if not (peer.silent or peer.lost)]
+
     async def _keep(self, *, first: bool) -> None:
         """Keep one transport up. All but the first wait until the link has proved to work."""
         delay = FIRST_RETRY_SECONDS
+        held: list[Peer] = []
         while True:
+            held = self._kept(held)
+            if self._answering(held):
+                await self._changed.wait()
+                continue
             if not first:
                 await self._up.wait()
             try:
-                lost = await self._establish()
+                held.append(await self._establish())
+                delay = FIRST_RETRY_SECONDS
             except (TowlineError, LinkLost, OSError) as error:
                 if not (self._been_up or isinstance(error, TRANSIENT)):
                     raise
-                log.info("no transport to the agent, next try in %.1f s: %s", delay, error)
-                self._note(error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, LAST_RETRY_SECONDS)
-                continue
-            delay = FIRST_RETRY_SECONDS
-            await lost
+                delay = await self._rest(delay, error)
 
-    async def _establish(self) -> asyncio.Future[None]:
-        """One transport, with the agent's hello on it; the result is done when it is lost."""
-        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _rest(self, delay: float, error: Exception) -> float:
+        """Wait until the next try; gives for how long to wait when that fails, too."""
+        log.info("no transport to the agent, next try in %.1f s: %s", delay, error)
+        self._note(error)
+        if await self._awakened.wait(delay):
+            return FIRST_RETRY_SECONDS
+        last = LAST_RETRY_SECONDS if isinstance(error, TRANSIENT) else LAST_RETRY_OF_OTHERS_SECONDS
+        return min(delay * 2, last)
 
-        def on_lost(error: BaseException | None) -> None:
-            self._remove(peer, error)
-            if not lost.done():
-                lost.set_result(None)
+    def _kept(self, held: list[Peer]) -> list[Peer]:
+        """Those that are not lost; of those that are silent the last ones alone."""
+        held = [peer for peer in held if peer in self._peers]
+        silent = [peer for peer in held if peer.silent]
+        for peer in silent[:-MOST_SILENT]:
+            peer.abort(LinkLost("nothing was heard, and others took its place"))
+        return [peer for peer in held if not peer.lost]
+
+    async def _establish(self) -> Peer:
+        """One transport, with the agent's hello on it."""
 
         def make() -> Peer:
-            mux = Mux(client=True, hello={"version": __version__})
-            return Peer(mux, on_opened=self._on_opened, on_lost=on_lost)
+            return Peer(
+                Mux(client=True, hello={"version": __version__}),
+                on_opened=self._on_opened,
+                on_silence=lambda _: self._look("nothing is heard from the agent"),
+                on_lost=lambda error: self._remove(peer, error),
+                ping_seconds=PING_SECONDS,
+            )
 
         _, peer = await self._connect(make)
         self.agent = await _hello(peer)
         if not peer.lost:
             self._add(peer)
-        return lost
+        return peer
 
     def _add(self, peer: Peer) -> None:
         self._peers.append(peer)
         if self._on_transport:
             self._on_transport(peer)
-        if not self._up.is_set():
-            self._been_up = True
-            self._told.clear()
-            self._up.set()
-            self._observer.link_up()
+        self._look("")
 
     def _remove(self, peer: Peer, error: BaseException | None) -> None:
         if peer not in self._peers:
             return
         self._peers.remove(peer)
-        if not self._peers:
+        self._look(str(error) if error else "the agent closed it")
+
+    def _look(self, reason: str) -> None:
+        """Some transport has come, gone, fallen silent or is heard again: say what follows."""
+        self._changed.beat()
+        up = bool(self._answering(self._peers))
+        if up and not self._up.is_set():
+            self._been_up = True
+            self._failures.clear()
+            self._told.clear()
+            self._up.set()
+            self._observer.link_up()
+        elif not up and self._up.is_set():
             self._up.clear()
             self._down_since = asyncio.get_running_loop().time()
-            self._observer.link_down(str(error) if error else "the agent closed it")
+            self._observer.link_down(reason)
+
+    def _look_again(self) -> None:
+        """The network has changed, or this machine was asleep: what was true may not be."""
+        for peer in list(self._peers):
+            peer.probe()
+        self._awakened.beat()
 
     def _note(self, error: Exception) -> None:
         self._failure = error
         down = asyncio.get_running_loop().time() - self._down_since
         # Names of pods, ports and times differ from try to try, and say nothing new.
         gist = re.sub(r"\S*\d\S*", "", str(error))
-        if not self.up and down >= QUIET_SECONDS and gist not in self._told:
+        self._failures[gist] += 1
+        is_news = gist not in self._told and self._failures[gist] >= WORTH_A_WORD
+        if not self.up and down >= QUIET_SECONDS and is_news:
             self._told.add(gist)
             self._observer.link_failing(str(error))
+
+
+class _Pulse:
+    """Something that happens again and again, and can be waited for."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def beat(self) -> None:
+        """It happens now."""
+        self._event.set()
+        self._event.clear()
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it happens next; False when it does not within `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._event.wait()
+        except TimeoutError:
+            return False
 
 
 async def _hello(peer: Peer) -> Mapping[str, object]:

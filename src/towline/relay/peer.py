@@ -19,6 +19,8 @@ DEAD_SECONDS = 15.0
 # What is sent so soon after a write waits for the loop's next turn, and goes out with what else
 # that brings; the first goes at once, for the sake of round trips.
 GATHER_SECONDS = 0.0001
+# After one tick of silence a ping is sent, after another it is not answered.
+_UNANSWERED_TICKS = 2
 CLOSE_SECONDS = 5.0  # for what is still to be sent when the link is closed
 # What may wait in the transport. More lets a bulk stream hold up the others for longer, less
 # leaves the transport idle while the loop is busy elsewhere.
@@ -33,22 +35,23 @@ class LinkLost(Exception):
 class Peer(asyncio.Protocol):
     """One end of a link.
 
-    `on_hello(event)` is called when the other end has said what it is; `on_opened(stream,
-    kind, target)` for each stream that it opens and must set `stream.handler` before
-    it returns (else the stream is reset as unsupported); `on_goaway(text)` when it takes no new
-    streams; `on_lost(error)` once, at the end: with None after a close of either end.
+    `on_opened(stream, kind, target)` is called for each stream that the other end opens and must
+    set `stream.handler` before it returns (else the stream is reset as unsupported);
+    `on_goaway(text)` when it takes no new streams; `on_silence(silent)` when a ping has not been
+    answered in time, and when something comes after all; `on_lost(error)` once, at the end: with
+    None after a close of either end.
 
-    A ping is sent after each `ping_seconds` in which nothing was received; when nothing at
-    all comes for `dead_seconds`, the link is given up.
+    A ping is sent after each `ping_seconds` in which nothing was received, and is to be answered
+    within as long; when nothing at all comes for `dead_seconds`, the link is given up.
     """
 
     def __init__(
         self,
         mux: Mux,
         *,
-        on_hello: Callable[[events.HelloReceived], None] | None = None,
         on_opened: Callable[[Stream, Kind, bytes], None] | None = None,
         on_goaway: Callable[[str], None] | None = None,
+        on_silence: Callable[[bool], None] | None = None,
         on_lost: Callable[[BaseException | None], None] | None = None,
         ping_seconds: float = PING_SECONDS,
         dead_seconds: float = DEAD_SECONDS,
@@ -57,9 +60,9 @@ class Peer(asyncio.Protocol):
         self.streams: dict[int, Stream] = {}
         self.last_heard = 0.0
         """Loop time at which something was last received."""
-        self._on_hello = on_hello
         self._on_opened = on_opened
         self._on_goaway = on_goaway
+        self._on_silence = on_silence
         self._on_lost = on_lost
         self._ping_seconds = ping_seconds
         self._dead_seconds = dead_seconds
@@ -68,6 +71,7 @@ class Peer(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._silent = 0  # ticks since something was last received
+        self._told_silent = False
         self._lost = False
         self._error: BaseException | None = None
         self._write_paused = False
@@ -116,6 +120,21 @@ class Peer(asyncio.Protocol):
         self.count_queued(len(data))
         return stream
 
+    @property
+    def silent(self) -> bool:
+        """Whether a ping has not been answered in time, and nothing else has come since."""
+        return self._told_silent
+
+    def probe(self) -> None:
+        """Ask for a sign of life now; without one within a ping's time the link is silent."""
+        if self._lost or self._transport is None or self._silent >= _UNANSWERED_TICKS:
+            return
+        self._silent = _UNANSWERED_TICKS
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(self._ping_seconds, self._tick)
+        self._ping()
+
     def go_away(self, reason: str) -> None:
         """Take no new streams and tell the other end so; those that are open may finish."""
         if not self._lost:
@@ -163,6 +182,8 @@ class Peer(asyncio.Protocol):
             return
         self.last_heard = self._loop.time()
         self._silent = 0
+        if self._told_silent:
+            self._tell_silence(False)
         self._flush_planned = True  # at the end, for all that the events bring about
         try:
             for event in self.mux.receive(data):
@@ -258,8 +279,6 @@ class Peer(asyncio.Protocol):
     def _hello_received(self, event: events.HelloReceived) -> None:
         if not self._ready.done():
             self._ready.set_result(event)
-        if self._on_hello:
-            self._on_hello(event)
 
     def _opened(self, event: events.Opened) -> None:
         stream = Stream(self, event.stream, incoming=True)
@@ -328,10 +347,20 @@ class Peer(asyncio.Protocol):
             self.abort(LinkLost(f"nothing was heard for {self._dead_seconds:g} seconds"))
             return
         self._timer = self._loop.call_later(self._ping_seconds, self._tick)
+        if self._silent >= _UNANSWERED_TICKS and not self._told_silent:
+            self._tell_silence(True)
         if self._silent:
-            self.mux.ping(self._silent)
-            self._flush()
+            self._ping()
         self._silent += 1
+
+    def _ping(self) -> None:
+        self.mux.ping(self._silent)
+        self._flush()
+
+    def _tell_silence(self, silent: bool) -> None:
+        self._told_silent = silent
+        if self._on_silence:
+            self._on_silence(silent)
 
     def _fail(self, error: ProtocolError) -> None:
         """End the link because the other end broke the protocol, and tell it why."""

@@ -11,8 +11,9 @@ from aiohttp import web
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.objectstore import Collection, Key
 from tests.unit.cluster.controllers import RUNNING, play_pod, set_status
+from towline.cluster import keeper as keeper_module
 from towline.cluster.job import AgentSpec
-from towline.cluster.keeper import AgentKeeper
+from towline.cluster.keeper import AgentKeeper, first_answer
 from towline.errors import AgentError, TowlineError
 from towline.kube.call import Patience
 from towline.kube.client import Client
@@ -208,3 +209,31 @@ async def test_link_goes_by_exec_where_ports_may_not_be_forwarded(may_exec: bool
         server.allows = lambda what: what["subresource"] not in refused
         name = await reconnect(server, client, keeper, None)
         assert (name, asked) == (("ServerError", ["agent"]) if may_exec else ("Forbidden", []))
+
+
+async def test_question_that_is_not_answered_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "ASK_AGAIN_SECONDS", 0.001)
+    asked = ended = 0
+
+    async def ask() -> int:
+        nonlocal asked, ended
+        asked += 1
+        number = asked
+        try:
+            if number < 10:
+                await asyncio.Event().wait()
+        finally:
+            ended += 1
+        assert asked - ended < keeper_module.MOST_QUESTIONS
+        return number
+
+    assert await first_answer(ask) == 10
+    assert ended == 10
+
+
+async def test_question_that_is_answered_with_an_error_is_not_asked_anew() -> None:
+    async def ask() -> None:
+        raise AgentError("no")
+
+    with pytest.raises(AgentError, match="no"):
+        await first_answer(ask)

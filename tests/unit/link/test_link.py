@@ -7,7 +7,7 @@ import pytest
 from tests.unit.link.agents import Cluster, Log, linked
 from towline.errors import AccessError, AgentError, ConfigError, TowlineError, leading_error
 from towline.kube.errors import ConnectionFailed, ServerError
-from towline.link.link import Link
+from towline.link.link import MOST_SILENT, Link
 from towline.relay.peer import LinkLost
 from towline.relay.request import request
 from towline.wire.frames import Kind
@@ -101,6 +101,97 @@ async def test_tries_that_fail_at_first_are_not_told() -> None:
         while cluster.attempts == before:
             await asyncio.sleep(0.001)
         assert log.events.empty()
+
+
+class Quiet:
+    """Has pings go unanswered: nothing reaches the link, nor does its transport end."""
+
+    def __init__(self, link: Link) -> None:
+        self._peers = list(link._peers)
+
+    def fall(self, *, only: int | None = None) -> None:
+        for peer in self._peers[:only]:
+            assert peer._transport is not None
+            peer._transport.pause_reading()
+            peer._tell_silence(True)
+
+    def be_heard(self) -> None:
+        for peer in self._peers:
+            assert peer._transport is not None
+            peer._transport.resume_reading()
+            peer.probe()
+
+
+async def until(condition) -> None:  # type: ignore[no-untyped-def]
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_silent_transport_gets_no_new_streams_and_is_replaced_but_kept() -> None:
+    async with linked() as (_, link, log):
+        await until(lambda: len(link._peers) == 2)
+        silent = link._peers[0]
+        Quiet(link).fall(only=1)
+        assert link.peer is not silent
+        await until(lambda: len(link._peers) == 3)
+        assert not silent.lost
+        assert log.events.empty()
+
+
+async def test_link_none_of_whose_transports_answers_is_down_until_one_is_replaced() -> None:
+    async with linked() as (_, link, log):
+        await until(lambda: len(link._peers) == 2)
+        Quiet(link).fall()
+        assert await log.events.get() == "down"
+        assert not link.up
+        assert await log.events.get() == "up"
+        await until(lambda: len(link._peers) == 4)
+
+
+async def test_transports_that_are_heard_again_are_used_on_and_not_replaced() -> None:
+    async with linked() as (cluster, link, log):
+        await until(lambda: len(link._peers) == 2)
+        cluster.failure = ConnectionFailed("no way")
+        before, kept = cluster.attempts, list(link._peers)
+        quiet = Quiet(link)
+        quiet.fall()
+        assert await log.events.get() == "down"
+        await until(lambda: cluster.attempts > before)
+        quiet.be_heard()
+        assert await log.events.get() == "up"
+        cluster.failure = None
+        attempts = cluster.attempts
+        await asyncio.sleep(0.3)  # as long as another try would take
+        assert cluster.attempts <= attempts + 1
+        assert link._peers[:2] == kept
+
+
+async def test_of_many_transports_that_fell_silent_the_last_ones_are_kept() -> None:
+    async with linked(transports=1) as (_, link, log):
+        for number in range(MOST_SILENT + 3):
+            quiet = Quiet(link)
+            quiet.fall()
+            assert await log.events.get() == "down"
+            assert await log.events.get() == "up"
+            assert len(link._peers) <= MOST_SILENT + 1, number
+
+
+async def test_change_of_the_network_has_transports_asked_and_the_next_try_made_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with asyncio.timeout(20), linked(transports=1) as (cluster, link, log):
+        monkeypatch.setattr("towline.link.link.FIRST_RETRY_SECONDS", 3600)
+        cluster.failure = ConnectionFailed("no way")
+        before = cluster.attempts
+        await cluster.lose()
+        assert await log.events.get() == "down"
+        await until(lambda: cluster.attempts > before)
+        cluster.failure = None
+        await cluster.start()
+        link._look_again()
+        async with asyncio.timeout(10):
+            assert await log.events.get() == "up"
 
 
 async def test_end_of_the_link_ends_the_agent() -> None:

@@ -26,7 +26,14 @@ class Silence:
     def __init__(self, loop: SkippingLoop, **options: Any) -> None:
         self.loop = loop
         self.lost: list[BaseException | None] = []
-        self.link = Memory(on_lost=self.lost.append, ping_seconds=5, dead_seconds=15, **options)
+        self.silences: list[bool] = []
+        self.link = Memory(
+            on_silence=self.silences.append,
+            on_lost=self.lost.append,
+            ping_seconds=5,
+            dead_seconds=15,
+            **options,
+        )
 
     async def skip(self, seconds: float) -> None:
         for _ in range(int(seconds)):
@@ -63,6 +70,53 @@ def test_link_that_falls_silent_is_given_up_after_the_time_set() -> None:
         assert near.told == [Reason.LINK_LOST]
         assert silence.link.near_transport.ended
         assert silence.loop.time() - heard >= 15
+
+    in_silence(check)
+
+
+def test_ping_without_an_answer_is_told_and_so_is_what_comes_after_all() -> None:
+    async def check(silence: Silence) -> None:
+        await silence.skip(14)
+        assert silence.silences == []
+        await silence.skip(2)
+        assert silence.silences == [True]
+        assert silence.link.near.silent
+        await silence.link.carry()
+        assert silence.silences == [True, False]
+        assert not silence.link.near.silent
+        assert silence.lost == []
+
+    in_silence(check)
+
+
+def test_probe_tells_within_the_time_of_a_ping() -> None:
+    async def check(silence: Silence) -> None:
+        silence.link.near.probe()
+        await silence.skip(4)
+        assert silence.silences == []
+        await silence.skip(2)
+        assert silence.silences == [True]
+
+    in_silence(check)
+
+
+def test_probe_that_is_answered_is_no_news() -> None:
+    async def check(silence: Silence) -> None:
+        silence.link.near.probe()
+        await silence.link.carry()
+        await silence.skip(6)
+        assert silence.silences == []
+
+    in_silence(check)
+
+
+def test_probes_put_off_neither_silence_nor_end() -> None:
+    async def check(silence: Silence) -> None:
+        for _ in range(20):
+            silence.link.near.probe()
+            await silence.skip(1)
+        assert silence.silences == [True]
+        assert len(silence.lost) == 1
 
     in_silence(check)
 

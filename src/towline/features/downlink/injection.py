@@ -62,7 +62,7 @@ class Injection:
         self._access = access
         self._wanted = wanted
         self._tell = tell
-        self._state = SessionState(wanted.command, access, tell, lambda: None)
+        self._state = SessionState(wanted.command, access, tell, lambda: None, self._agents)
         self._links = Links(self._state)
         self._exposed: tuple[Exposed, ...] = ()
         self._pods: PodSet | None = None
@@ -74,8 +74,10 @@ class Injection:
             "target": str(self._wanted.target),
             "mode": "ephemeral",
             "exposed": [each.status() for each in self._exposed],
-            "agent": ",".join(self._pods.live) if self._pods else "",
         }
+
+    def _agents(self) -> str:
+        return ",".join(self._pods.live) if self._pods else ""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

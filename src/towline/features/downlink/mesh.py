@@ -58,7 +58,7 @@ class Mesh:
         self._sharing = sharing
         self._tell = tell
         self._child = wanted.child
-        self._state = SessionState(wanted.command, access, tell, self._doubt)
+        self._state = SessionState(wanted.command, access, tell, self._doubt, self._pod)
         self._exposed: tuple[Exposed, ...] = ()
         self._place: Place | None = None
         self._keeper: AgentKeeper | None = None
@@ -83,7 +83,6 @@ class Mesh:
             "spoken": [str(each) for each in served if each.service in self.place.chosen],
             "untouched": [str(each.service.port) for each in served if not self._routes(each)],
             "participants": len(others),
-            "agent": self._keeper.pod if self._keeper else "",
         }
 
     def _routes(self, port: MeshPort) -> bool:
@@ -353,6 +352,9 @@ class Mesh:
     def _rights_to_begin(self) -> list[Right]:
         namespace, name = self._access.namespace, self._wanted.target.name
         return [*agent_rights(namespace), *selector.rights(namespace, name)]
+
+    def _pod(self) -> str:
+        return self._keeper.pod if self._keeper else ""
 
     def _doubt(self) -> None:
         if self._keeper:

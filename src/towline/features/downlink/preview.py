@@ -56,7 +56,7 @@ class Preview:
         self._spec = replace(options.agent, role="preview", intercepted=intercepted)
         self._tell = tell
         self._keeper: AgentKeeper | None = None
-        self._state = SessionState("preview", access, tell, self._doubt)
+        self._state = SessionState("preview", access, tell, self._doubt, self._pod)
         protocols = {each.remote.protocol for each in options.exposed}
         fates = " and ".join(_UNSERVED[each] for each in sorted(protocols))
         self._programs = Programs(options.exposed, tell, fates)
@@ -69,7 +69,6 @@ class Preview:
             "service": self._options.name,
             "addresses": self._addresses,
             "exposed": [each.status() for each in self._options.exposed],
-            "agent": self._keeper.pod if self._keeper else "",
         }
 
     @asynccontextmanager
@@ -159,6 +158,9 @@ class Preview:
     @property
     def _addresses(self) -> list[str]:
         return service.addresses(self._service) if self._service else []
+
+    def _pod(self) -> str:
+        return self._keeper.pod if self._keeper else ""
 
     def _doubt(self) -> None:
         if self._keeper:

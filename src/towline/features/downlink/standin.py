@@ -40,7 +40,7 @@ class StandIn:
         self._wanted = wanted
         self._tell = tell
         self._child = wanted.child
-        self._state = SessionState(wanted.command, access, tell, self._doubt)
+        self._state = SessionState(wanted.command, access, tell, self._doubt, self._pod)
         self._exposed: tuple[Exposed, ...] = ()
         self._keeper: AgentKeeper | None = None
         self._switch: Switch | None = None
@@ -54,7 +54,6 @@ class StandIn:
             "target": str(self._wanted.target),
             "mode": self._mode,
             "exposed": [each.status() for each in self._exposed],
-            "agent": self._keeper.pod if self._keeper else "",
         }
 
     @asynccontextmanager
@@ -171,6 +170,9 @@ class StandIn:
             except TowlineError:
                 await asyncio.sleep(FOLLOW_SECONDS)
                 self._claimed.set()
+
+    def _pod(self) -> str:
+        return self._keeper.pod if self._keeper else ""
 
     def _doubt(self) -> None:
         if self._keeper:

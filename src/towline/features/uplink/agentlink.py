@@ -42,7 +42,7 @@ class AgentLink:
         self._timeout_seconds = timeout_seconds
         self._tell = tell
         self._on_lost = on_lost
-        self._state = SessionState(command, access, tell, self._doubt)
+        self._state = SessionState(command, access, tell, self._doubt, self._pod)
         self._stack = AsyncExitStack()
         self._keeper: AgentKeeper | Guest | None = None
         self._link: Link | None = None
@@ -51,7 +51,6 @@ class AgentLink:
         """How the session is doing, fit for JSON."""
         return {
             **self._state.status(),
-            "agent": self._keeper.pod if self._keeper else "",
             "streams": self._link.streams if self._link else 0,
         }
 
@@ -96,6 +95,9 @@ class AgentLink:
         if isinstance(self._spec, Host):
             return Guest(*where, self._spec, self._tell.progress, self._timeout_seconds)
         return AgentKeeper(*where, self._spec, self._tell.progress, self._timeout_seconds)
+
+    def _pod(self) -> str:
+        return self._keeper.pod if self._keeper else ""
 
     def _doubt(self) -> None:
         if self._keeper:

@@ -97,7 +97,7 @@ async def held() -> AsyncIterator[tuple[Pod, Injected]]:
 
     server = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0)
     pod.port = server.sockets[0].getsockname()[1]
-    state = SessionState("exchange", cast("Access", None), Told(), lambda: None)
+    state = SessionState("exchange", cast("Access", None), Told(), lambda: None, lambda: "")
     try:
         yield (
             pod,

@@ -46,7 +46,7 @@ def pod(name: str) -> dict[str, Any]:
 async def holding(*pods: Pod) -> AsyncIterator[PodSet]:
     by_name = {each.pod: each for each in pods}
     async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
-        state = SessionState("exchange", cast("Access", None), Told(), lambda: None)
+        state = SessionState("exchange", cast("Access", None), Told(), lambda: None, lambda: "")
         found = PodSet(
             group,
             lambda each: cast("Injected", by_name[each["metadata"]["name"]]),
