@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -42,14 +43,8 @@ LIMITS = {
 }
 RULES = (
     made("LimitRange", "sizes", {"limits": [LIMITS]}),
-    # Without this, all pods need requests and limits of both.
+    # With this, all pods need requests and limits of CPU.
     made("ResourceQuota", "all", {"hard": {"requests.cpu": "1", "limits.cpu": "1", "pods": "4"}}),
-    made(
-        "NetworkPolicy",
-        "none",
-        {"podSelector": {}, "policyTypes": ["Ingress"]},
-        "networking.k8s.io/v1",
-    ),
     {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -128,3 +123,25 @@ def test_pod_is_as_the_cluster_wants_it(lab, laptop, strictly):
         "requests": {"cpu": "50m", "memory": "64Mi"},
         "limits": {"cpu": "500m", "memory": "128Mi"},
     }
+
+
+# What a NetworkPolicy that denies all comes to. The lab's network knows none; the kubelet, by which
+# the link comes, is always let through to the pod's loopback.
+DENY = """
+table inet deny {
+    chain in { type filter hook input priority 0; policy drop; iifname lo accept; }
+    chain out { type filter hook output priority 0; policy drop; oifname lo accept; }
+}
+"""
+
+
+def test_pod_that_may_reach_nobody_is_told_of(lab, laptop):
+    with connected(laptop, "-n", "team-a") as session:
+        pod = objects.pod_of_agent(lab, session.ready())
+        (agent,) = objects.processes_of_pod(pod["metadata"]["uid"])
+        net = ["nsenter", "-t", str(agent), "-n", "nft", "-f", "-"]
+        subprocess.run(net, input=DENY, text=True, check=True)
+        assert laptop.run("getent", "hosts", "web").returncode != 0
+        note = session.event("note")
+        assert "does not answer the agent" in note["what"]
+        assert "NetworkPolicy" in note["hint"]

@@ -120,6 +120,17 @@ def of_echoes() -> Finding:
     )
 
 
+def of_silence() -> Finding:
+    """That the agent's pod hears nothing of its nameserver."""
+    return Finding(
+        "dns",
+        Verdict.PROBLEM,
+        "the cluster's nameserver does not answer the agent: no name of the cluster is found",
+        "If a NetworkPolicy forbids its namespace's pods to reach others, have it allow that for "
+        "pods with the label app.kubernetes.io/name=towline-agent, or with one that --label gives.",
+    )
+
+
 def _asked_before_dns(nsswitch: Path) -> list[str]:
     """The sources of host names that come before `dns`, actions between them included."""
     try:

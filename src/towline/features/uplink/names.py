@@ -17,13 +17,13 @@ from towline.dns.resolvconf import ResolvConfFile
 from towline.dns.resolver import Resolver
 from towline.dns.upstream import Upstream
 from towline.errors import RedirectError
-from towline.features.findings import Finding, Verdict, is_link_local, of_names
+from towline.features.findings import Finding, Verdict, is_link_local, of_names, of_silence
 from towline.features.uplink.leads import Leads
 from towline.link.link import Link
 from towline.redirect.control import Redirect
-from towline.relay.request import request
+from towline.relay.request import StreamReset, request
 from towline.wire import dns
-from towline.wire.frames import Kind
+from towline.wire.frames import Kind, Reason
 
 RESOLVE_SECONDS = 6.0
 # A lookup waits so long for a link that is coming back, which is less than programs wait for it.
@@ -95,6 +95,7 @@ class Names:
         self._leads = leads
         self._nameservers = nameservers
         self._told = told
+        self._heard = False  # of the cluster's nameserver, or told that nothing is
         self._policy: Policy | None = None
         self._cache_seconds = cache_seconds
         self._resolver: Resolver | None = None
@@ -174,7 +175,15 @@ class Names:
 
     async def _ask_cluster(self, message: bytes) -> bytes:
         await self._link.ready(PATIENCE_SECONDS)
-        return await request(self._link.peer, Kind.RESOLVE, message, RESOLVE_SECONDS)
+        try:
+            answer = await request(self._link.peer, Kind.RESOLVE, message, RESOLVE_SECONDS)
+        except StreamReset as reset:
+            if reset.reason is Reason.TIMED_OUT and not self._heard:
+                self._heard = True
+                self._told(of_silence())
+            raise
+        self._heard = True
+        return answer
 
     async def _marked_socket(self, family: int, kind: int) -> socket.socket:
         return await self._redirect.upstream_socket(
