@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import socket
 from pathlib import Path
+
+from towline.agent import networks
 
 RESOLV_CONF = "/etc/resolv.conf"
 # A real one has a few hundred.
@@ -15,11 +18,17 @@ _FAR_AWAY = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 
 def facts() -> dict[str, object]:
-    """The pod's resolver settings, addresses and Python, fit for JSON."""
+    """The pod's resolver settings, addresses and Python, fit for JSON.
+
+    `networks` are those of the addresses, `service_host` is where the API server is for pods.
+    """
+    addresses = _addresses()
     return {
         "pod": socket.gethostname(),
         "python": platform.python_version(),
-        "addresses": _addresses(),
+        "addresses": addresses,
+        "networks": networks.networks_of(addresses),
+        "service_host": os.environ.get("KUBERNETES_SERVICE_HOST", ""),
         "resolv_conf": resolv_conf(),
     }
 
