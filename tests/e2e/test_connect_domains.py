@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 
 import dns.message
 import dns.query
@@ -13,49 +12,18 @@ import dns.rcode
 import dns.reversename
 import pytest
 
-from lab import namespaces, network
-from tests.e2e import objects
+from lab import network
+from tests.e2e import behind, objects
 from tests.e2e.tow import connected
 
 DATABASE = ("10.77.0.5", "fd00:77::5")
-PORT = 5432
-HELLO = b"a database that only the cluster reaches\n"
-
-
-@contextmanager
-def serving(lab, address):
-    """The database on one of its addresses, which only the cluster's node and pods reach."""
-    width = 128 if ":" in address else 32
-    place = [f"{address}/{width}", "dev", "lo"]
-    lab.run_in_node(["ip", "address", "add", *place, *(["nodad"] if width > 32 else [])])
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listening = namespaces.call_inside(
-        lab.layout.node_net, lambda: socket.create_server((address, PORT), family=family)
-    )
-
-    def serve():
-        with suppress(OSError):
-            while True:
-                client, _ = listening.accept()
-                with client:
-                    client.sendall(HELLO)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        thread.join()
-        lab.run_in_node(["ip", "address", "delete", *place])
 
 
 @pytest.fixture(scope="module")
 def database(lab):
     with ExitStack() as stack:
         for address in DATABASE:
-            stack.enter_context(serving(lab, address))
+            stack.enter_context(behind.serving(lab, address))
         yield
 
 
@@ -93,7 +61,7 @@ def test_database_behind_a_private_zone_is_reached_by_its_name(laptop, family):
         "with socket.create_connection(where[:2], 15) as made: print(made.makefile().read())"
     )
     done = laptop.run("/usr/bin/python3", "-c", program, str(int(family)))
-    assert done.stdout.strip() == HELLO.decode().strip(), done.stderr
+    assert done.stdout.strip() == behind.HELLO.decode().strip(), done.stderr
 
 
 def test_names_of_the_zone_are_told_to_the_cluster_alone(lab, laptop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +13,13 @@ from towline.cli.access import permitted_access
 from towline.cli.agentoptions import agent_options, agent_or_host, via_options
 from towline.cli.command import Command
 from towline.cli.nameoptions import name_options, names_of
-from towline.cli.options import cluster_options, inject_option, output_option
+from towline.cli.options import addresses_options, cluster_options, inject_option, output_option
 from towline.cli.output import narrator, told
 from towline.errors import SessionError, TowlineError
+from towline.features.findings import some
 from towline.features.state import Narrator
+from towline.features.uplink import targets
+from towline.features.uplink.capture import Choice
 from towline.features.uplink.connect import Connection, ConnectOptions
 from towline.kube.config import Access
 from towline.redirect.launch import start_helper
@@ -30,6 +34,7 @@ Examples:
   tow connect --via web-0           by a pod that is there, for whoever may make none
   tow connect --inject              with a sidecar of Istio, to reach what wants its mutual TLS
   tow connect --domain corp.internal  with names of a zone that only the cluster knows
+  tow connect --include db.corp     with a host besides that only the cluster reaches
 """
 
 
@@ -39,6 +44,7 @@ Examples:
 @inject_option
 @via_options
 @name_options
+@addresses_options
 @click.option("-d", "--detach", is_flag=True, help="Go to the background when it is ready.")
 @output_option
 def command(**chosen: Any) -> int:
@@ -53,11 +59,19 @@ def command(**chosen: Any) -> int:
     with narrator(chosen["output"]) as tell:
         access = permitted_access(chosen["kubeconfig"], chosen["context"], chosen["namespace"])
         _refuse_second(access)
-        options = ConnectOptions(agent_or_host(chosen), chosen["timeout"], names_of(chosen))
+        options = ConnectOptions(
+            agent_or_host(chosen), chosen["timeout"], names_of(chosen), _choice(chosen)
+        )
         if chosen["detach"]:
             return _start_in_background(access, options, tell)
         connection = Connection(access, options, tell)
         return runner.run(lambda session: _serve(connection, tell, session, "Ctrl-C ends it."))
+
+
+def _choice(chosen: Mapping[str, Any]) -> Choice:
+    """What the options of addresses come to."""
+    include, exclude = chosen["include"], chosen["exclude"]
+    return Choice(targets.included(include), targets.excluded(exclude), chosen["pods"])
 
 
 async def _serve(connection: Connection, tell: Narrator, session: runner.Session, end: str) -> None:
@@ -129,7 +143,7 @@ def _is_same(other: dict[str, Any], access: Access) -> bool:
 
 
 def _ready_line(status: dict[str, Any], end: str) -> str:
-    ranges = ", ".join(status["ranges"])
+    ranges = some(status["ranges"], ", ")
     return (
         f"Connected to {status['context']}/{status['namespace']} in {status['seconds']:.1f} s: "
         f"names such as web, web.other-ns and web.other-ns.svc"

@@ -52,7 +52,7 @@ _CONNECT = (
     Spelling("--dnsMode", (), "There is one way for names: leave it out.", values=("localDNS",)),
     Spelling("--shareShadow", advice=NOT_YET, flag=True),
     Spelling("--clusterDomain", ("--cluster-domain", "{}")),
-    Spelling("--disablePodIp", advice=NOT_YET, flag=True),
+    Spelling("--disablePodIp", ("--no-pods",), flag=True),
     Spelling("--skipCleanup", (), flag=True),
     Spelling("--includeIps", ("--include", "{}")),
     Spelling("--excludeIps", ("--exclude", "{}")),

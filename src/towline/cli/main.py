@@ -123,7 +123,8 @@ class LazyGroup(Group):
     def _spellings_of(self, ctx: click.Context, name: str) -> set[str]:
         """Those of the options of a command; of none if there is no such command."""
         command = self.get_command(ctx, name)
-        return {word for each in command.params for word in each.opts} if command else set()
+        own = command.params if command else ()
+        return {word for each in own for word in (*each.opts, *each.secondary_opts)}
 
 
 def _profiles(

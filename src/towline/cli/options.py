@@ -88,6 +88,46 @@ def inject_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def addresses_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Which addresses are the cluster's to answer, besides those that it has, or but for some."""
+    return together(
+        click.option(
+            "--include",
+            cls=Checked,
+            check=_check_included,
+            multiple=True,
+            metavar="CIDR|ADDRESS|HOST",
+            help="Reach this through the cluster, too; may be repeated.",
+        ),
+        click.option(
+            "--exclude",
+            cls=Checked,
+            check=_check_excluded,
+            multiple=True,
+            metavar="CIDR|ADDRESS|HOST",
+            help="Never reach this through the cluster, whatever else says so; may be repeated.",
+        ),
+        click.option(
+            "--pods/--no-pods",
+            default=True,
+            show_default=True,
+            help="Whether the ranges of pods are reached, or only pods that have names.",
+        ),
+    )(function)
+
+
+def _check_included(texts: Iterable[str]) -> None:
+    from towline.features.uplink import targets  # noqa: PLC0415 (which takes long)
+
+    targets.included(texts)
+
+
+def _check_excluded(texts: Iterable[str]) -> None:
+    from towline.features.uplink import targets  # noqa: PLC0415 (which takes long)
+
+    targets.excluded(texts)
+
+
 def all_namespaces_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """All namespaces instead of one."""
     return click.option(

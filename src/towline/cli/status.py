@@ -9,6 +9,7 @@ import click
 from towline.cli.command import Command
 from towline.cli.options import output_option
 from towline.cli.output import print_json, ways
+from towline.features.findings import some
 from towline.session import control
 
 EPILOG = """\b
@@ -54,7 +55,7 @@ def _losses(session: dict[str, Any]) -> str:
 def _what(session: dict[str, Any]) -> str:
     """What it makes reachable."""
     if "ranges" in session:
-        ranges = ", ".join(map(str, session["ranges"])) or "no ranges yet"
+        ranges = some(map(str, session["ranges"]), ", ") or "no ranges yet"
         return ranges + ("" if session.get("echoes", True) else "; the agent may not ping")
     what = session.get("service") or session.get("target", "")
     rules = " or ".join(session.get("match", ()))

@@ -1,9 +1,10 @@
-"""Which addresses are a cluster's: its service and pod ranges, as far as the user may read them."""
+"""A cluster's addresses: what each source says of them, and how networks are compared."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -13,25 +14,35 @@ from ipaddress import (
     ip_network,
 )
 
-from towline.kube.client import Client
-from towline.kube.errors import Forbidden, NotFound
-from towline.kube.resources import NODES, SERVICE_CIDRS, Object, Resource
-
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
-async def discover(client: Client) -> list[Network]:
-    """The service ranges (ServiceCIDR objects) and the pod ranges (the nodes' podCIDRs).
+class Kind(StrEnum):
+    """Whose addresses they are."""
 
-    What the user may not read, or the cluster does not have, is left out: names still work,
-    as each address that the cluster's DNS gives can be added when it is first seen. Raises
-    ApiError for other failures.
-    """
-    services, nodes = await asyncio.gather(_read(client, SERVICE_CIDRS), _read(client, NODES))
-    texts = [text for item in services for text in item["spec"].get("cidrs", ())]
-    texts += [text for item in nodes for text in item["spec"].get("podCIDRs", ())]
-    return merge(map(ip_network, texts))
+    SERVICES = "services"
+    PODS = "pods"
+
+
+class Source(StrEnum):
+    """Where a range is known from; the earlier ones say all there is, the later ones guess."""
+
+    SERVICE_CIDRS = "servicecidrs"
+    API_ERRORS = "api-errors"
+    NODES = "nodes"
+    AGENT = "agent"
+    SEEN = "seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a source says of one kind of address; `why` it says nothing, if it does not."""
+
+    source: Source
+    kind: Kind
+    networks: frozenset[Network] = frozenset()
+    why: str = ""
 
 
 def merge(networks: Iterable[Network]) -> list[Network]:
@@ -42,8 +53,21 @@ def merge(networks: Iterable[Network]) -> list[Network]:
     return [*four, *six]
 
 
-async def _read(client: Client, resource: Resource) -> list[Object]:
-    try:
-        return (await client.list(resource)).items
-    except (Forbidden, NotFound):
-        return []
+def networks_of(texts: Iterable[object]) -> frozenset[Network]:
+    """Read networks and addresses; what is neither is left out."""
+    found = set()
+    for text in texts:
+        try:
+            found.add(ip_network(str(text), strict=False))
+        except ValueError:
+            continue
+    return frozenset(found)
+
+
+def is_within(network: Network, other: Network) -> bool:
+    """Whether all addresses of a network are in another one."""
+    return (
+        network.version == other.version
+        and network.prefixlen >= other.prefixlen
+        and network.network_address in other
+    )

@@ -7,7 +7,8 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from towline.cluster import ranges
+from towline.cluster.discovery import Discovery
+from towline.cluster.ranges import Kind, merge
 from towline.dns.resolvconf import ResolvConfFile
 from towline.features import findings
 from towline.features.findings import Finding, Verdict, some
@@ -24,8 +25,6 @@ def useful_rights(namespace: str) -> list[Right]:
     """What makes `tow connect` better, and it does without."""
     return [
         Right("list", "", "events", namespace=namespace),
-        Right("list", "networking.k8s.io", "servicecidrs"),
-        Right("list", "", "nodes"),
     ]
 
 
@@ -43,7 +42,8 @@ async def check(access: Access) -> AsyncIterator[Finding]:
         yield Finding("cluster", Verdict.OK, f"{access.server} answers: {version}")
         async for finding in _rights(client, access.namespace):
             yield finding
-        yield await _routes(client)
+        async for finding in _ranges(client, access.namespace):
+            yield finding
         yield await _agents(client, access.namespace)
 
 
@@ -89,16 +89,23 @@ async def _rights(client: Client, namespace: str) -> AsyncIterator[Finding]:
             "rights",
             Verdict.WARNING,
             f"you may not {right}",
-            "It works without: ranges of addresses are then led here one by one, as names are "
-            "looked up, and reasons for a slow start are not shown.",
+            "It works without, but reasons for a slow start are not shown.",
         )
     if not needed:
         yield Finding("rights", Verdict.OK, f"you may do all that is needed in {namespace}")
 
 
-async def _routes(client: Client) -> Finding:
-    found = await ranges.discover(client)
-    return findings.of_routes(found, conflicts.find(found, conflicts.read_routes()))
+async def _ranges(client: Client, namespace: str) -> AsyncIterator[Finding]:
+    """What would be led to the cluster, and what of this machine is in its way."""
+    async with Discovery(client, namespace) as discovery:
+        await discovery.ask()
+        for kind in Kind:
+            if not discovery.networks(kind):
+                await discovery.see(kind)
+            answers = [answer for answer in discovery.answers.values() if answer.kind is kind]
+            yield findings.of_ranges(kind, answers)
+        found = merge(net for kind in Kind for net in discovery.networks(kind))
+    yield findings.of_routes(found, conflicts.find(found, conflicts.read_routes()))
 
 
 async def _agents(client: Client, namespace: str) -> Finding:

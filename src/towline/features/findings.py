@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from towline.cluster.ranges import Network
+from towline.cluster.ranges import Answer, Kind, Network, Source, merge
 from towline.dns.resolvconf import ResolvConf
 from towline.redirect.conflicts import Conflict
 
@@ -67,9 +67,30 @@ def is_link_local(server: str) -> bool:
     return "%" in server
 
 
+def of_ranges(kind: Kind, answers: Iterable[Answer]) -> Finding:
+    """What is known of one kind of the cluster's addresses, and from where."""
+    answers = list(answers)
+    known = [
+        f"{some((str(net) for net in merge(answer.networks)), ', ')} ({answer.source})"
+        for answer in answers
+        if answer.networks
+    ]
+    whys = [answer.why for answer in answers if answer.why]
+    if any(answer.networks for answer in answers if answer.source is not Source.SEEN):
+        return Finding("ranges", Verdict.OK, f"{kind} have {'; '.join(known)}")
+    reasons = f"the ranges of {kind} are not known beforehand: {'; '.join(whys)}"
+    return Finding(
+        "ranges",
+        Verdict.WARNING,
+        f"{reasons}. Known are {'; '.join(known)}" if known else reasons,
+        "It works without: the agent tells what it sees from its pod, and other addresses are led "
+        "here one by one, as names are looked up. For a range there is --include.",
+    )
+
+
 def of_routes(found: Iterable[Network], clashes: Iterable[Conflict]) -> Finding:
     """Whether the cluster's ranges and this machine's own routes stand in each other's way."""
-    names = ", ".join(map(str, found)) or "unknown"
+    names = some(map(str, found), ", ") or "unknown"
     told = some(map(str, clashes))
     if not told:
         return Finding("routes", Verdict.OK, f"the cluster's ranges ({names}) are free here")
@@ -79,6 +100,42 @@ def of_routes(found: Iterable[Network], clashes: Iterable[Conflict]) -> Finding:
         told,
         "One of the two is not reachable while connected. If it is the wrong one, change the "
         "network or VPN that the route belongs to.",
+    )
+
+
+def of_shared(
+    clashes: Sequence[Conflict], seen: Collection[Network], whys: Iterable[str]
+) -> Finding:
+    """Of ranges that this machine has routes of its own to: only what is there is taken over.
+
+    `seen` are the addresses there that are known, `whys` say why others are not.
+    """
+    what = some(map(str, clashes))
+    if seen:
+        listed = ", ".join(map(_address, sorted(seen, key=_order)[:LISTED]))
+        more = f" and {len(seen) - LISTED} more" if len(seen) > LISTED else ""
+        what += f". Of the addresses there these are led to the cluster: {listed}{more}"
+    else:
+        what += ". No address there is led to the cluster"
+    reasons = ", as " + " and ".join(whys) if (whys := list(whys)) else ""
+    what += f"; others are when their names are looked up{reasons}"
+    own = " ".join(f"--exclude {clash.route.network}" for clash in clashes[:LISTED])
+    return Finding(
+        "routes",
+        Verdict.WARNING,
+        what,
+        f"To leave them all to this machine's own network: {own}. "
+        "To lead them all to the cluster: the same with --include.",
+    )
+
+
+def of_unknown_host(host: str) -> Finding:
+    """Of a host that is to be included, and that the cluster does not know."""
+    return Finding(
+        "routes",
+        Verdict.WARNING,
+        f"the cluster knows no address of {host}",
+        "It is asked again every half a minute. Write the full name, as a pod would look it up.",
     )
 
 
@@ -92,11 +149,11 @@ def of_unusable(unusable: Iterable[Network]) -> Finding:
     )
 
 
-def some(items: Iterable[str]) -> str:
+def some(items: Iterable[str], between: str = "; ") -> str:
     """List a few, and how many more there are."""
     listed = list(items)
     more = len(listed) - LISTED
-    return "; ".join(listed[:LISTED]) + (f"; and {more} more" if more > 0 else "")
+    return between.join([*listed[:LISTED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def of_mesh(namespace: str) -> Finding:
@@ -129,6 +186,15 @@ def of_silence() -> Finding:
         "If a NetworkPolicy forbids its namespace's pods to reach others, have it allow that for "
         "pods with the label app.kubernetes.io/name=towline-agent, or with one that --label gives.",
     )
+
+
+def _address(network: Network) -> str:
+    """An address alone is no network to anybody."""
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+def _order(network: Network) -> tuple[int, int, int]:
+    return network.version, int(network.network_address), network.prefixlen
 
 
 def _asked_before_dns(nsswitch: Path) -> list[str]:

@@ -6,13 +6,15 @@ import ipaddress
 import json
 import re
 import subprocess
+from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from towline.errors import RedirectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from towline.redirect.messages import IPNetwork
     from towline.redirect.packets import IPAddress
@@ -61,6 +63,11 @@ def find(wanted: Iterable[IPNetwork], routes: Iterable[Route]) -> list[Conflict]
         and route.network.prefixlen > _DEFAULT_PREFIX[network.version]
         and network.overlaps(route.network)
     ]
+
+
+def hidden(wanted: Iterable[IPNetwork], routes: Iterable[Route]) -> list[Conflict]:
+    """Those conflicts in which the shared addresses are this machine's."""
+    return [conflict for conflict in find(wanted, routes) if not conflict.cluster_wins]
 
 
 def read_routes() -> list[Route]:
@@ -117,19 +124,64 @@ def routes_of(entries: Iterable[Mapping[str, object]]) -> list[Route]:
     return routes
 
 
-def without(ranges: Iterable[IPNetwork], addresses: Iterable[IPAddress]) -> list[IPNetwork]:
-    """Take addresses out of ranges: what the link itself needs must not be led into the link."""
-    kept = list(ranges)
-    for address in addresses:
-        hole = ipaddress.ip_network(address)
-        kept = [rest for network in kept for rest in _exclude(network, hole)]
-    return sorted(kept, key=lambda each: (each.version, each.network_address, each.prefixlen))
+def read_near() -> set[IPAddress]:
+    """The routers that this machine's routes lead to, and the neighbours that it speaks with.
+
+    Without `ip` (iproute2) there is nothing to say.
+    """
+    found = set()
+    for family in ("-4", "-6"):
+        for what in (("route", "show", "table", "all"), ("neighbour", "show")):
+            with suppress(RedirectError):
+                found |= near_of(_ip(family, *what))
+    return found
 
 
-def _exclude(network: IPNetwork, hole: IPNetwork) -> list[IPNetwork]:
-    match network, hole:
-        case ipaddress.IPv4Network(), ipaddress.IPv4Network():
-            return list(network.address_exclude(hole)) if network.overlaps(hole) else [network]
-        case ipaddress.IPv6Network(), ipaddress.IPv6Network():
-            return list(network.address_exclude(hole)) if network.overlaps(hole) else [network]
-    return [network]
+def near_of(entries: Iterable[Mapping[str, object]]) -> set[IPAddress]:
+    """Pick gateways and neighbours from the output of `ip -json route` or `neighbour`."""
+    found = set()
+    for entry in entries:
+        silent = entry.get("state") in (["FAILED"], ["INCOMPLETE"], ["NOARP"])
+        text = entry.get("gateway") or ("lladdr" in entry and not silent and entry.get("dst"))
+        if isinstance(text, str):
+            with suppress(ValueError):
+                found.add(ipaddress.ip_address(text))
+    return found
+
+
+def without(networks: Iterable[IPNetwork], holes: Iterable[IPNetwork]) -> list[IPNetwork]:
+    """Take holes out of networks: the same addresses but for those, in as few as possible.
+
+    The order stays. It costs little also when there are thousands of either.
+    """
+    by_version = {version: _sorted(holes, version) for version in (4, 6)}
+    return [
+        piece
+        for network in networks
+        for piece in _pieces(network, _touching(network, *by_version[network.version]))
+    ]
+
+
+_Sorted = tuple[list[int], list["IPNetwork"]]
+
+
+def _sorted(holes: Iterable[IPNetwork], version: int) -> _Sorted:
+    """The holes of a family without overlaps, and where each begins."""
+    of_family: list[Any] = [hole for hole in holes if hole.version == version]
+    disjoint = list(ipaddress.collapse_addresses(of_family))
+    return [int(hole.network_address) for hole in disjoint], disjoint
+
+
+def _touching(network: IPNetwork, starts: list[int], holes: list[IPNetwork]) -> list[IPNetwork]:
+    first = max(0, bisect_right(starts, int(network.network_address)) - 1)
+    last = bisect_right(starts, int(network.broadcast_address))
+    return [hole for hole in holes[first:last] if hole.overlaps(network)]
+
+
+def _pieces(network: IPNetwork, holes: list[IPNetwork]) -> Iterator[IPNetwork]:
+    """What of a network is outside of holes that all touch it."""
+    if not holes:
+        yield network
+    elif holes[0].prefixlen > network.prefixlen:
+        for half in network.subnets():
+            yield from _pieces(half, [hole for hole in holes if hole.overlaps(half)])

@@ -74,7 +74,8 @@ def options_of(command: str) -> set[str]:
     """Those of a command, and of all below it."""
     found = cli.main.get_command(ROOT, command) if command in cli.COMMANDS else None
     below = list(found.commands.values()) if isinstance(found, click.Group) else []
-    return {word for each in [found, *below] if each for own in each.params for word in own.opts}
+    params = [own for each in [found, *below] if each for own in each.params]
+    return {word for own in params for word in (*own.opts, *own.secondary_opts)}
 
 
 def assert_true(told: str, row: Spelling, command: str) -> None:

@@ -66,21 +66,61 @@ def test_read_routes_reads_this_machines():
     assert all(isinstance(route, Route) for route in conflicts.read_routes())
 
 
-@given(st.lists(st.integers(0, 2**16 - 1), max_size=6))
-def test_without_takes_out_exactly_the_addresses(offsets):
-    whole = net("10.96.0.0/16")
-    holes = [whole[offset] for offset in offsets]
-    rest = conflicts.without([whole], holes)
-    assert sum(each.num_addresses for each in rest) == whole.num_addresses - len(set(holes))
-    assert not any(hole in each for hole in holes for each in rest)
-    assert all(each.subnet_of(whole) for each in rest)
+def networks(bits):
+    """IPv4 networks within 10.0.0.0 and that many bits, which overlap often."""
+    places = st.tuples(st.integers(0, 2**bits - 1), st.integers(32 - bits, 32))
+    base = int(ipaddress.ip_address("10.0.0.0"))
+    return places.map(lambda place: ipaddress.ip_network((base + place[0], place[1]), strict=False))
 
 
-def test_without_leaves_other_ranges_as_they_are():
+@given(st.lists(networks(6), max_size=4), st.lists(networks(6), max_size=6))
+def test_without_leaves_exactly_what_is_in_no_hole(wanted, holes):
+    rest = conflicts.without(wanted, holes)
+    for address in net("10.0.0.0/25"):
+        is_wanted = any(address in each for each in wanted)
+        is_hole = any(address in each for each in holes)
+        assert any(address in each for each in rest) == (is_wanted and not is_hole)
+
+
+@given(networks(8), st.lists(networks(8), max_size=8))
+def test_without_needs_as_few_networks_as_there_can_be(wanted, holes):
+    rest = conflicts.without([wanted], holes)
+    assert rest == list(ipaddress.collapse_addresses(rest))
+
+
+def test_without_keeps_networks_apart_that_could_be_one():
+    halves = [net("10.0.1.0/24"), net("10.0.0.0/24")]
+    assert conflicts.without(halves, []) == halves
+
+
+def test_without_leaves_other_families_and_ranges_as_they_are():
     ranges = [net("10.96.0.0/16"), net("fd00::/64")]
-    addresses = [ipaddress.ip_address("192.168.1.1"), ipaddress.ip_address("fd01::1")]
-    assert conflicts.without(ranges, addresses) == ranges
+    assert conflicts.without(ranges, [net("192.168.1.1"), net("fd01::1")]) == ranges
+    assert conflicts.without(ranges, [net("0.0.0.0/0")]) == [net("fd00::/64")]
 
 
 def test_without_a_range_of_one_address_leaves_nothing_of_it():
-    assert conflicts.without([net("10.0.0.1/32")], [ipaddress.ip_address("10.0.0.1")]) == []
+    assert conflicts.without([net("10.0.0.1/32")], [net("10.0.0.1")]) == []
+
+
+def test_without_thousands_is_still_quick():
+    addresses = [net(f"10.{i // 250}.{i % 250}.1") for i in range(4000)]
+    holes = [net(f"10.{i // 250}.{i % 250}.1") for i in range(0, 4000, 2)]
+    assert len(conflicts.without(addresses, holes)) == 2000
+    rest = conflicts.without([net("10.0.0.0/8")], holes[:500])
+    assert sum(each.num_addresses for each in rest) == 2**24 - 500
+
+
+def test_near_are_gateways_and_neighbours_that_answer():
+    entries = [
+        {"dst": "default", "gateway": "192.168.1.1", "dev": "eth0"},
+        {"dst": "192.168.1.0/24", "dev": "eth0", "protocol": "kernel"},
+        {"dst": "192.168.1.7", "dev": "eth0", "lladdr": "02:00:00:00:00:07", "state": ["STALE"]},
+        {"dst": "192.168.1.8", "dev": "eth0", "state": ["FAILED"]},
+        {"dst": "192.168.1.9", "dev": "eth0", "lladdr": "02:00:00:00:00:09", "state": ["FAILED"]},
+        {"dst": "ff02::1", "dev": "eth0", "lladdr": "33:33:00:00:00:01", "state": ["NOARP"]},
+    ]
+    assert conflicts.near_of(entries) == {
+        ipaddress.ip_address("192.168.1.1"),
+        ipaddress.ip_address("192.168.1.7"),
+    }

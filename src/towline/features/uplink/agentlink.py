@@ -54,6 +54,11 @@ class AgentLink:
             "streams": self._link.streams if self._link else 0,
         }
 
+    @property
+    def pod(self) -> str:
+        """The name of the agent's pod, which may be replaced by another."""
+        return self._keeper.pod if self._keeper else ""
+
     async def __aenter__(self) -> AgentLink:
         async with AsyncExitStack() as stack:
             self.client = await stack.enter_async_context(Client(self._access))

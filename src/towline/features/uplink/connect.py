@@ -8,30 +8,29 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import Any
 
 from towline.agent.undo import AGENT_LABEL
-from towline.cluster import ranges, sidecar
+from towline.cluster import sidecar
+from towline.cluster.discovery import Discovery
 from towline.cluster.guest import Host
 from towline.cluster.job import AgentSpec
-from towline.cluster.ranges import Address, Network
 from towline.dns.policy import ClusterNames
 from towline.errors import RedirectError, TowlineError
 from towline.features import findings
 from towline.features.findings import Finding
 from towline.features.state import Narrator
 from towline.features.uplink.agentlink import AgentLink
+from towline.features.uplink.capture import Capture, Choice
 from towline.features.uplink.dialer import Dialer
 from towline.features.uplink.explain import Explainer
 from towline.features.uplink.flows import Flows
-from towline.features.uplink.leads import Leads, addresses_of, hosts_of, leadable
+from towline.features.uplink.leads import Leads, hosts_of
 from towline.features.uplink.nameoptions import NameOptions
 from towline.features.uplink.names import Names, Nameservers
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
-from towline.redirect import conflicts
-from towline.redirect.conflicts import Route
 from towline.redirect.control import Redirect
 from towline.redirect.intercept import Intercept
 from towline.wire.dns import Name
@@ -44,18 +43,8 @@ class ConnectOptions:
     agent: AgentSpec | Host
     timeout_seconds: float
     names: NameOptions = field(default_factory=NameOptions)
+    choice: Choice = field(default_factory=Choice)
     helper: socket.socket | None = None
-
-
-class _Found(NamedTuple):
-    """What is known at the start: the cluster's ranges, where the link goes, our own routes, and
-    whether pods have sidecars that the agent has not.
-    """
-
-    ranges: list[Network]
-    own: list[Address]
-    routes: list[Route]
-    outside_of_mesh: bool
 
 
 class Connection:
@@ -69,7 +58,7 @@ class Connection:
             "connect", access, options.agent, options.timeout_seconds, tell, on_lost=self._lost
         )
         self._redirect: Redirect | None = None
-        self._leads: Leads | None = None
+        self._capture: Capture | None = None
         self._explainer: Explainer | None = None
         self._echoes = True  # as far as the agent has not said that it may not send them
         self._names: Names | None = None
@@ -78,7 +67,7 @@ class Connection:
         """How it is doing, fit for JSON."""
         return {
             **self._agent.status(),
-            "ranges": [str(net) for net in self._leads.ranges] if self._leads else [],
+            **(self._capture.status() if self._capture else {"ranges": [], "captured": []}),
             "device": self._redirect.device if self._redirect else "",
             "echoes": self._echoes,
             "dns": self._names.status() if self._names else {},
@@ -98,10 +87,17 @@ class Connection:
             agent = await stack.enter_async_context(self._agent)
             redirect = await stack.enter_async_context(self._open_redirect())
             nameservers = Nameservers()
-            found = await self._start(agent)
-            self._leads = leads = Leads(redirect, [*found.own, *nameservers.all()])
+            choice = self._options.choice
+            leads = Leads(redirect, nameservers.all(), choice.exclude.networks)
+            discovery = await stack.enter_async_context(
+                Discovery(agent.client, self._access.namespace)
+            )
+            self._capture = capture = Capture(
+                self._access, discovery, leads, choice, lambda: agent.pod, self._note
+            )
+            await self._start(agent, discovery, capture)
             link = await stack.enter_async_context(agent.linked())
-            await self._lead(leads, found)
+            await capture.begin(link)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             dialer = Dialer(link, redirect, group)
             flows = Flows(link, redirect.tun.send, self._note_no_echoes)
@@ -115,8 +111,12 @@ class Connection:
             )
             await stack.enter_async_context(names.serve(self._cluster_names(link)))
             self._explainer = Explainer(agent.client, self._access.namespace, names, leads, dialer)
+            following = group.create_task(capture.follow(link), name="ranges")
             agent.live()
-            yield
+            try:
+                yield
+            finally:
+                following.cancel()
 
     async def ended(self) -> None:
         """Wait until the connection cannot go on; raises RedirectError with the reason."""
@@ -134,15 +134,15 @@ class Connection:
             self._redirect = redirect
             yield redirect
 
-    async def _start(self, agent: AgentLink) -> _Found:
+    async def _start(self, agent: AgentLink, discovery: Discovery, capture: Capture) -> None:
         """Start the agent, and meanwhile look at the cluster and at this machine."""
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.start())
-            networks = group.create_task(ranges.discover(agent.client))
-            own = group.create_task(addresses_of(self._access))
-            routes = group.create_task(_routes())
+            group.create_task(discovery.ask())
+            group.create_task(capture.look_around())
             outside = group.create_task(self._is_outside_of_mesh(agent.client))
-        return _Found(networks.result(), own.result(), routes.result(), outside.result())
+        if outside.result():
+            self._note(findings.of_mesh(self._access.namespace))
 
     async def _is_outside_of_mesh(self, client: Client) -> bool:
         agent = self._options.agent
@@ -153,27 +153,15 @@ class Connection:
             return await sidecar.of_pods(client, self._access.namespace, others) is not None
         return False
 
-    async def _lead(self, leads: Leads, found: _Found) -> None:
-        """Lead the cluster's ranges here, and tell of those that stay unreachable."""
-        usable = [network for network in found.ranges if leadable(network)]
-        await leads.add(usable)
-        if len(usable) < len(found.ranges):
-            self._note(findings.of_unusable(set(found.ranges).difference(usable)))
-        hidden = [each for each in conflicts.find(usable, found.routes) if not each.cluster_wins]
-        if hidden:
-            self._note(findings.of_routes(usable, hidden))
-        if found.outside_of_mesh:
-            self._note(findings.of_mesh(self._access.namespace))
-
     def _cluster_names(self, link: Link) -> ClusterNames:
-        asked = self._options.names
+        asked, choice = self._options.names, self._options.choice
         own = [Name.of(host) for host in hosts_of(self._access) if not _is_address(host)]
         return ClusterNames.of_pod(
             str(link.agent.get("resolv_conf", "")),
             self._access.namespace,
             domain=asked.cluster_domain,
-            inside=asked.domains,
-            outside=(*asked.excluded, *own),
+            inside=(*asked.domains, *map(Name.of, choice.include.hosts)),
+            outside=(*asked.excluded, *map(Name.of, choice.exclude.hosts), *own),
         )
 
     def _note_no_echoes(self) -> None:
@@ -188,13 +176,6 @@ class Connection:
     def _note(self, finding: Finding) -> None:
         text = f"{finding.what}. {finding.hint}"
         self._tell.event("note", text, what=finding.what, hint=finding.hint)
-
-
-async def _routes() -> list[Route]:
-    """This machine's routes, for what there is to say of them; without `ip` there is nothing."""
-    with suppress(RedirectError):
-        return await asyncio.to_thread(conflicts.read_routes)
-    return []
 
 
 def _is_address(text: str) -> bool:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from towline.cluster import ranges
-from towline.cluster.ranges import Address, Network
+from towline.cluster.ranges import Address, Network, Source
 from towline.kube.config import Access
 from towline.kube.proxy import proxy_for
 from towline.redirect import conflicts
 from towline.redirect.messages import InvalidRequest, check_range
 from towline.redirect.rtnetlink import Rtnetlink
+
+# Who wants a network led, besides the sources of ranges.
+INCLUDED = "included"
+NAMED = "named"
+# Who wants addresses that are known to exist, and no others.
+_PRECISE = frozenset({NAMED, Source.SEEN})
 
 
 class Routes(Protocol):
@@ -31,59 +38,127 @@ class Routes(Protocol):
 
 
 class Leads:
-    """Leads the cluster's ranges, and addresses that its names have, to the session.
+    """Leads networks to the session, each for as long as somebody wants it.
 
-    Addresses that are kept out have their own way, whatever range they are in: what the link
-    and this machine's own lookups need must not be led into the link. `ranges` are the
-    cluster's, in as few networks as possible.
+    Some addresses keep their own way, whatever network they are in:
+
+    - what the link and this machine's own lookups need, and what the user excludes: always;
+    - nodes, unless the user includes them;
+    - what this machine has routes of its own to: those that are known to exist are led.
     """
 
-    def __init__(self, routes: Routes, kept_out: Iterable[Address] = ()) -> None:
-        self.ranges: list[Network] = []
+    def __init__(
+        self,
+        routes: Routes,
+        kept_out: Iterable[Address] = (),
+        excluded: Iterable[Network] = (),
+    ) -> None:
         self._routes = routes
-        self._networks: set[Network] = set()  # each with routes of its own, unlike `ranges`
-        self._kept_out = set(kept_out)
+        self._wanted: dict[str, frozenset[Network]] = {}
+        self._led: Counter[Network] = Counter()  # each route, with how many want it
+        self._lengths: dict[int, set[int]] = {4: set(), 6: set()}  # of these routes' prefixes
+        self._kept_out = set(map(ip_network, kept_out)) | set(excluded)
+        self._nodes: frozenset[Network] = frozenset()
+        self._shared: frozenset[Network] = frozenset()
+        self._turn = asyncio.Lock()
 
     def __contains__(self, address: Address) -> bool:
         """Whether an address is led to the session."""
-        return address not in self._kept_out and any(
-            address in network for network in self.ranges if network.version == address.version
-        )
+        lengths = self._lengths[address.version]
+        return any(_around(address, length) in self._led for length in lengths)
 
-    async def add(self, networks: Iterable[Network]) -> None:
-        """Lead ranges of the cluster here, which must be :func:`leadable`."""
-        networks = list(networks)
-        await self._routes.add_routes(conflicts.without(networks, self._kept_out))
-        self._networks.update(networks)
-        self.ranges = ranges.merge(self._networks)
+    @property
+    def ranges(self) -> list[Network]:
+        """What is wanted, in as few networks as possible."""
+        return ranges.merge(network for some in self._wanted.values() for network in some)
+
+    @property
+    def sources(self) -> Mapping[str, list[Network]]:
+        """The same by who wants it."""
+        return {who: ranges.merge(some) for who, some in self._wanted.items() if some}
+
+    async def hold(self, who: str, networks: Iterable[Network]) -> None:
+        """Lead these networks for somebody, and no others that were led for them before.
+
+        What is :func:`leadable` is meant; the rest is passed over.
+        """
+        async with self._turn:
+            await self._hold(who, frozenset(filter(leadable, networks)))
 
     async def add_addresses(self, addresses: Iterable[Address]) -> None:
         """Lead addresses here that a name of the cluster has.
 
         Not those that this machine reaches without a router: a name of the cluster that has
         the address of a node next to us, or of this machine itself, must not break what others
-        have with that.
+        have with that. It is another matter where the cluster has such a range itself.
         """
-        with Rtnetlink() as kernel:
-            new = [
-                ip_network(address)
-                for address in addresses
-                if address not in self
-                and address not in self._kept_out
-                and leadable(ip_network(address))
-                and not kernel.is_near(address)
-            ]
-        if new:
-            await self.add(new)
+        async with self._turn:
+            with Rtnetlink() as kernel:
+                new = [
+                    ip_network(address)
+                    for address in addresses
+                    if address not in self
+                    and leadable(ip_network(address))
+                    and (_is_in(address, self._shared) or not kernel.is_near(address))
+                ]
+            new = conflicts.without(new, self._holes(NAMED))
+            if new:
+                await self._hold(NAMED, self._wanted.get(NAMED, frozenset()).union(new))
 
-    async def keep_out(self, addresses: Iterable[Address]) -> None:
+    async def keep_out(self, addresses: Iterable[Address | Network]) -> None:
         """Give addresses their own way from now on, until the end."""
-        before = set(conflicts.without(self._networks, self._kept_out))
-        self._kept_out.update(addresses)
-        after = set(conflicts.without(self._networks, self._kept_out))
+        new = set(map(ip_network, addresses)) - self._kept_out
+        if new:
+            async with self._turn:
+                before = self._ways()
+                self._kept_out |= new
+                await self._change(self._ways(), before)
+
+    async def spare(self, nodes: Iterable[Address], shared: Iterable[Network]) -> None:
+        """Leave nodes alone, and what this machine has routes of its own to, as of now."""
+        holes = frozenset(map(ip_network, nodes)), frozenset(shared)
+        if holes != (self._nodes, self._shared):
+            async with self._turn:
+                before = self._ways()
+                self._nodes, self._shared = holes
+                await self._change(self._ways(), before)
+
+    async def _hold(self, who: str, after: frozenset[Network]) -> None:
+        before = self._wanted.get(who, frozenset())
+        holes = self._holes(who)
+        added = conflicts.without(after - before, holes)
+        await self._change(added, conflicts.without(before - after, holes))
+        self._wanted[who] = after
+
+    def _holes(self, who: str) -> set[Network]:
+        if who == INCLUDED:
+            return self._kept_out
+        if who in _PRECISE:
+            return self._kept_out | self._nodes
+        return self._kept_out | self._nodes | self._shared
+
+    def _ways(self) -> list[Network]:
+        """The routes of all that is wanted."""
+        return [
+            way
+            for who, some in self._wanted.items()
+            for way in conflicts.without(some, self._holes(who))
+        ]
+
+    async def _change(self, added: Iterable[Network], removed: Iterable[Network]) -> None:
+        led = self._led.copy()
+        led.update(added)
+        led.subtract(removed)
+        led = +led
         # In this order nothing of the rest is without its way in between.
-        await self._routes.add_routes(after - before)
-        await self._routes.remove_routes(before - after)
+        if new := led.keys() - self._led.keys():
+            await self._routes.add_routes(new)
+        if gone := self._led.keys() - led.keys():
+            await self._routes.remove_routes(gone)
+        self._led = led
+        for version, lengths in self._lengths.items():
+            lengths.clear()
+            lengths.update(net.prefixlen for net in led if net.version == version)
 
 
 def leadable(network: Network) -> bool:
@@ -96,19 +171,28 @@ def leadable(network: Network) -> bool:
 
 def hosts_of(access: Access) -> list[str]:
     """The hosts by whose names the API server is found: its own, and that of a proxy to it."""
-    urls = (access.server, _proxy_of(access))
+    urls = (access.server, access.proxy or proxy_for(access.server, os.environ))
     return [host for url in urls if (host := urlsplit(url).hostname)]
 
 
-async def addresses_of(access: Access) -> list[Address]:
-    """Where the link goes to: the addresses of the API server, or of the proxy to it."""
-    parts = urlsplit(_proxy_of(access) or access.server)
+async def addresses_of(access: Access) -> set[Address]:
+    """Where the link goes to: the addresses of the API server, and of the proxy to it."""
+    found = await asyncio.gather(*map(resolve, hosts_of(access)))
+    return set().union(*found)
+
+
+async def resolve(host: str) -> set[Address]:
+    """The addresses that this machine's own resolver knows of a host."""
     loop = asyncio.get_running_loop()
-    with suppress(OSError):
-        found = await loop.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
-        return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    return []
+    with suppress(OSError, UnicodeError):
+        found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return {ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}
+    return set()
 
 
-def _proxy_of(access: Access) -> str:
-    return access.proxy or proxy_for(access.server, os.environ)
+def _around(address: Address, length: int) -> Network:
+    return ip_network((address.packed, length), strict=False)
+
+
+def _is_in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address.version == net.version and address in net for net in networks)

@@ -5,7 +5,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from towline.features.uplink.leads import Leads, addresses_of, hosts_of, leadable
+from towline.cluster.ranges import Source
+from towline.features.uplink.leads import INCLUDED, Leads, addresses_of, hosts_of, leadable
 from towline.kube.config import Access
 
 API, DNS, POD = (ip_address(text) for text in ("10.0.0.1", "10.0.0.2", "198.51.100.7"))
@@ -33,7 +34,7 @@ def routes():
 
 async def test_what_the_link_needs_is_left_out_of_the_ranges(routes):
     leads = Leads(routes, [API])
-    await leads.add([ip_network("10.0.0.0/16")])
+    await leads.hold("them", [ip_network("10.0.0.0/16")])
     assert not routes.lead(API)
     assert API not in leads
     assert routes.lead(DNS)
@@ -49,7 +50,7 @@ async def test_name_with_the_address_that_the_link_needs_does_not_lead_it(routes
 
 async def test_address_that_is_kept_out_later_leaves_its_range(routes):
     leads = Leads(routes, [API])
-    await leads.add([ip_network("10.0.0.0/16")])
+    await leads.hold("them", [ip_network("10.0.0.0/16")])
     await leads.add_addresses([POD])
     await leads.keep_out([DNS, POD])
     assert [routes.lead(each) for each in (API, DNS, POD)] == [False] * 3
@@ -68,8 +69,59 @@ async def test_neighbouring_addresses_are_kept_out_one_by_one(routes):
 )
 async def test_addresses_that_are_no_clusters_are_not_led(routes, address):
     assert not leadable(ip_network(address))
-    await Leads(routes).add_addresses([ip_address(address)])
+    leads = Leads(routes)
+    await leads.add_addresses([ip_address(address)])
+    await leads.hold("them", [ip_network(address)])
     assert routes.led == set()
+    assert leads.ranges == []
+
+
+async def test_networks_are_led_for_as_long_as_anybody_wants_them(routes):
+    leads = Leads(routes)
+    one, other = ip_network("10.0.0.0/16"), ip_network("10.1.0.0/16")
+    await leads.hold("them", [one, other])
+    await leads.hold("others", [one])
+    await leads.hold("them", [other])
+    assert routes.led == {one, other}
+    assert leads.sources == {"them": [other], "others": [one]}
+    await leads.hold("others", [])
+    assert routes.led == {other}
+    assert API not in leads
+
+
+async def test_what_is_excluded_is_led_for_nobody(routes):
+    out = ip_network("10.0.0.0/24")
+    leads = Leads(routes, excluded=[out])
+    for who in ("them", INCLUDED, Source.SEEN):
+        await leads.hold(who, [ip_network("10.0.0.0/16"), ip_network("10.0.0.7/32")])
+    await leads.add_addresses([API])
+    assert not any(routes.lead(address) for address in out)
+    assert routes.lead(ip_address("10.0.1.0"))
+    assert "named" not in leads.sources
+
+
+async def test_nodes_are_led_only_where_they_are_included(routes):
+    leads = Leads(routes)
+    await leads.spare([POD], [])
+    await leads.add_addresses([POD])
+    await leads.hold("them", [ip_network("198.51.100.0/24")])
+    await leads.hold(Source.SEEN, [ip_network(POD)])
+    assert not routes.lead(POD)
+    await leads.hold(INCLUDED, [ip_network("198.51.100.0/28")])
+    assert routes.lead(POD)
+
+
+async def test_where_this_machine_has_routes_only_what_exists_is_led(routes):
+    leads = Leads(routes)
+    own = ip_network("10.0.0.0/24")
+    await leads.hold("them", [ip_network("10.0.0.0/16")])
+    await leads.spare([], [own])
+    await leads.hold(Source.SEEN, [ip_network(API)])
+    assert [address for address in own if routes.lead(address)] == [API]
+    await leads.add_addresses([DNS])
+    assert [address for address in own if routes.lead(address)] == [API, DNS]
+    await leads.spare([], [])
+    assert all(routes.lead(address) for address in own)
 
 
 def test_hosts_are_the_servers_and_its_proxys(monkeypatch):
@@ -81,6 +133,7 @@ def test_hosts_are_the_servers_and_its_proxys(monkeypatch):
     assert hosts_of(ACCESS) == ["api.example", "proxy.corp"]
 
 
-async def test_link_goes_to_the_proxy_where_there_is_one():
-    assert await addresses_of(replace(ACCESS, server="https://10.0.0.1:6443")) == [API]
-    assert await addresses_of(replace(ACCESS, proxy="http://10.0.0.2:3128")) == [DNS]
+async def test_link_goes_to_the_server_and_the_proxy_where_there_is_one():
+    own = replace(ACCESS, server="https://10.0.0.1:6443")
+    assert await addresses_of(own) == {API}
+    assert await addresses_of(replace(own, proxy="http://10.0.0.2:3128")) == {API, DNS}

@@ -1,0 +1,127 @@
+"""What is led to the cluster, by its ranges, this machine's routes and the user's wishes."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from tests.unit.features.uplink.discovered import Discovered, Link
+from towline.cluster.ranges import Answer, Kind, Source
+from towline.features.uplink import capture as module
+from towline.features.uplink.capture import Capture, Choice
+from towline.features.uplink.leads import Leads
+from towline.features.uplink.targets import Targets
+from towline.kube.config import Access
+from towline.redirect.conflicts import Route
+
+ACCESS = Access("https://192.168.7.1:6443", "default", "lab", "here")
+SERVICES, VPN = ip_network("10.96.0.0/16"), ip_network("10.96.4.0/24")
+THERE, ELSEWHERE = ip_network("10.96.4.7"), ip_network("10.96.9.9")
+
+
+class Routes:
+    def __init__(self):
+        self.led = set()
+
+    async def add_routes(self, ranges):
+        self.led.update(ranges)
+
+    async def remove_routes(self, ranges):
+        self.led.difference_update(ranges)
+
+    def lead(self, network):
+        return any(network.network_address in each for each in self.led)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """This machine's routes and neighbours, for a test to set."""
+    routes, near = [], set()
+    monkeypatch.setattr(module.conflicts, "read_routes", lambda: routes)
+    monkeypatch.setattr(module.conflicts, "read_near", lambda: near)
+    return routes, near
+
+
+async def captured(cluster, told=None, **choice):
+    """Where the routes of a session lead then."""
+    routes = Routes()
+    made = Choice(**choice)
+    leads = Leads(routes, excluded=made.exclude.networks)
+    told = [] if told is None else told
+    capture = Capture(ACCESS, cluster, leads, made, lambda: "pod", told.append)
+    await capture.look_around()
+    await capture.begin(Link())
+    return routes, capture
+
+
+def targets(*networks):
+    return Targets(frozenset(networks))
+
+
+async def test_range_without_conflict_is_led_whole(machine):
+    routes, capture = await captured(Discovered(SERVICES))
+    assert routes.led == {SERVICES}
+    assert capture.status() == {
+        "ranges": [str(SERVICES)],
+        "captured": [{"source": "servicecidrs", "count": 1, "ranges": [str(SERVICES)]}],
+    }
+
+
+async def test_of_a_range_that_this_machine_has_a_route_to_only_what_exists_is_led(machine):
+    machine[0].append(Route(VPN, "wg0"))
+    told = []
+    routes, _ = await captured(Discovered(SERVICES, THERE, ELSEWHERE), told)
+    assert [net for net in map(ip_network, VPN) if routes.lead(net)] == [THERE]
+    assert routes.lead(ELSEWHERE)
+    assert ELSEWHERE not in routes.led, "its range is led"
+    (finding,) = told
+    assert "wg0" in finding.what
+    assert str(THERE.network_address) in finding.what
+    assert f"--exclude {VPN}" in finding.hint
+
+
+async def test_what_may_not_be_seen_there_is_refused_with_the_reason(machine):
+    machine[0].append(Route(VPN, "wg0"))
+    told = []
+    routes, _ = await captured(Discovered(SERVICES, why="you may not list services"), told)
+    assert not any(map(routes.lead, map(ip_network, VPN)))
+    assert "you may not list services" in told[0].what
+
+
+async def test_just_the_same_route_is_this_machines(machine):
+    machine[0].append(Route(SERVICES, "eth0"))
+    routes, _ = await captured(Discovered(SERVICES, THERE))
+    assert routes.led == {THERE}
+
+
+@pytest.mark.parametrize("option", ["include", "exclude"])
+async def test_user_decides_whose_the_shared_addresses_are(machine, option):
+    machine[0].append(Route(VPN, "wg0"))
+    told = []
+    routes, _ = await captured(Discovered(SERVICES, THERE), told, **{option: targets(VPN)})
+    assert {routes.lead(net) for net in map(ip_network, VPN)} == {option == "include"}
+    assert told == []
+    assert VPN not in routes.led, "which would be as good as this machine's"
+
+
+async def test_pods_are_left_out_on_demand(machine):
+    cluster = Discovered(SERVICES)
+    cluster.say(Answer(Source.NODES, Kind.PODS, frozenset({ip_network("10.244.0.0/24")})))
+    routes, _ = await captured(cluster, pods=False)
+    assert routes.led == {SERVICES}
+
+
+async def test_api_server_and_neighbours_are_in_no_range(machine):
+    gateway = ip_network("192.168.7.254")
+    machine[1].add(ip_address("192.168.7.254"))
+    routes, _ = await captured(Discovered(SERVICES), include=targets(ip_network("192.168.7.0/24")))
+    assert not routes.lead(ip_network("192.168.7.1"))
+    assert not routes.lead(gateway)
+    assert routes.lead(ip_network("192.168.7.2"))
+
+
+async def test_range_that_no_cluster_can_have_is_told_and_the_rest_is_led(machine):
+    cluster, told = Discovered(SERVICES), []
+    cluster.say(Answer(Source.NODES, Kind.PODS, frozenset({ip_network("169.254.0.0/16")})))
+    routes, _ = await captured(cluster, told)
+    assert routes.led == {SERVICES}
+    assert "169.254.0.0/16" in told[0].what
