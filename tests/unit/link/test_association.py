@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 
 from tests.unit.link.agents import Cluster, linked
+from towline.agent import errorqueue
 from towline.agent.echo import Echo
 from towline.link.association import Association
 from towline.wire.frames import Kind, Reason
@@ -103,6 +105,24 @@ async def test_who_is_not_there_is_told_with_what_was_lost_and_others_go_on(host
             ours.send(b"heard", host, port)
             assert (await received(there))[0] == b"heard"
             assert await ours.next() == (Reason.REFUSED, b"again", host, closed)
+
+
+async def test_without_an_error_queue_there_are_answers_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: socket.socket) -> None:
+        raise OSError(errno.ENOPROTOOPT, "as in some sandboxes")
+
+    monkeypatch.setattr(errorqueue, "enable", refuse)
+    async with associated() as ours:
+        with peer() as (_, closed):
+            pass
+        with peer() as (there, port):
+            ours.send(b"nobody hears", "127.0.0.1", closed)
+            ours.send(b"x", "127.0.0.1", port)
+            _, agent = await received(there)
+            there.sendto(b"y", agent)
+            assert await ours.next() == (b"y", "127.0.0.1", port)
 
 
 async def test_what_this_pod_may_not_send_is_told() -> None:

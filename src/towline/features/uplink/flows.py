@@ -84,12 +84,13 @@ class Flows:
 
     def associate(self, flow: _Flow) -> Association:
         """Make what a flow speaks through."""
+        is_udp = flow.end.protocol == UDP
         return Association(
             self._link,
             flow.answer,
             flow.fail,
-            kind=Kind.UDP if flow.end.protocol == UDP else Kind.ECHO,
-            on_refused=self._on_no_echoes,
+            kind=Kind.UDP if is_udp else Kind.ECHO,
+            on_refused=None if is_udp else self._on_no_echoes,
             allowance=self._allowance,
         )
 
