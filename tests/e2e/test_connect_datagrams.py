@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 import socket
 import subprocess
@@ -122,6 +123,18 @@ def test_ping_of_an_address_without_a_pod_is_not_answered(laptop, host):
     said = ping(laptop, host)
     assert "0 received" in said
     assert re.search(r"Destination.* (Host|Address) [uU]nreachable", said)
+
+
+def test_ping_is_not_answered_where_the_agent_may_not_ask_and_that_is_said(lab, laptop):
+    """The newest session gets it, whose pod has a sysctl that lets nobody send echoes."""
+    nobody = {"name": "net.ipv4.ping_group_range", "value": "1 0"}
+    patch = {"spec": {"securityContext": {"sysctls": [nobody]}}}
+    file = laptop.input("no-echoes.json", json.dumps(patch))
+    with connected(laptop, "-n", "other-ns", "--pod-patch", file) as refused:
+        for host in pod_of_sample(lab):
+            assert "0 received" in ping(laptop, host, wait=1)
+        assert "ping gets no answer" in refused.event("note")["what"]
+        assert "; the agent may not ping" in laptop.run(laptop.tow, "status").stdout
 
 
 @contextmanager

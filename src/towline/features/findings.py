@@ -173,7 +173,7 @@ def of_echoes() -> Finding:
         "ping",
         Verdict.WARNING,
         "the agent may not send ICMP echoes in this cluster: ping gets no answer",
-        "Nodes allow it by the sysctl net.ipv4.ping_group_range, as containerd 2 and CRI-O do.",
+        "Give its pod the sysctl net.ipv4.ping_group_range, by --pod-patch.",
     )
 
 
