@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_trace")
 
 RULES = [*documented.rules("connect"), *documented.rules("exchange")]
 UNDOING = documented.rules("exchange", part=1)
+LABELLED = ("-n", NAMESPACE, "-l", f"{objects.MANAGED},team=shop")
 RIGHTS = [
     (verb, resource) for rule in RULES for resource in rule["resources"] for verb in rule["verbs"]
 ]
@@ -48,6 +49,29 @@ def test_with_the_further_rights_the_agent_puts_it_back_by_itself(lab, laptop, n
         with exchanging(laptop, "web", PORT, *who) as session:
             session.ready()
             assert told(session) == []
+            session.process.kill()
+            session.end()
+        until(lambda: service(lab)["spec"] == before, 30, "the service to be as it was")
+        until(lambda: not objects.agents(lab), 30, "the agent to be gone")
+
+
+def test_agent_may_be_an_account_that_is_there_and_puts_it_back_as_that(lab, laptop, no_trace):
+    no_trace.allow_grace(GRACE_SECONDS)
+    roles = [rule for rule in UNDOING if "serviceaccounts" not in rule["resources"]]
+    head = {"name": "e2e-runner", "namespace": NAMESPACE}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": head}
+    options = ["--service-account=e2e-runner", "--label=team=shop"]
+    with (
+        objects.applied(lab, account),
+        objects.user(lab, "exchanges-runner", [*RULES, *roles], NAMESPACE),
+    ):
+        who = as_user(lab, laptop, "exchanges-runner")
+        before = service(lab)["spec"]
+        with exchanging(laptop, "web", PORT, *options, *who) as session:
+            session.ready()
+            assert told(session) == []
+            found = lab.kubectl_json("services,roles,rolebindings,jobs", *LABELLED)["items"]
+            assert len(found) == 4
             session.process.kill()
             session.end()
         until(lambda: service(lab)["spec"] == before, 30, "the service to be as it was")

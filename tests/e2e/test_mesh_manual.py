@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests import documented
 from tests.e2e import objects
 from tests.e2e.applications import local_application, name_of_answer
 from tests.e2e.tow import connected, starting
@@ -16,11 +17,25 @@ SESSION_ERROR = 8
 ARGUMENTS = ("web", "--mode=manual", "--version-mark=version:ada", "--expose=8080:80")
 
 
-def test_pod_gets_its_share_and_nothing_is_lost_at_its_end(lab, laptop):
+RULES = [
+    *documented.rules("connect"),
+    *documented.rules("mesh --mode manual"),
+    {"apiGroups": [""], "resources": ["services"], "verbs": ["get"]},
+]
+
+
+@pytest.fixture
+def member(lab, laptop):
+    """The arguments that make one who may do what is documented, and no more."""
+    with objects.user(lab, "manual-only", RULES):
+        yield ["-c", laptop.input("manual-only", lab.kubeconfig("manual-only").read_text())]
+
+
+def test_pod_gets_its_share_and_nothing_is_lost_at_its_end(lab, laptop, member):
     address = objects.addresses_of_service(lab, "web")[0]
     before = lab.kubectl_json("service", "web")["spec"]
     with local_application(laptop):
-        with connected(laptop, *ARGUMENTS, command="mesh"):
+        with connected(laptop, *ARGUMENTS, *member, command="mesh"):
             seen = set()
 
             def both_have_answered():
