@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from towline.cli import offers
 from towline.cli.options import Checked, Decorator, together
@@ -15,6 +16,10 @@ from towline.cluster.job import AgentSpec
 from towline.cluster.podwishes import PodWishes
 from towline.cluster.sidecar import Sidecar
 from towline.errors import UsageError
+from towline.features.state import Narrator
+
+# Those that an ephemeral container has as well.
+OF_CONTAINER = ("image_pull_policy",)
 
 
 class PodOption(Checked):
@@ -149,6 +154,20 @@ def agent_or_host(chosen: Mapping[str, Any]) -> AgentSpec | Host:
     if chosen["container"]:
         raise UsageError("--container is one of the pod that --via names.")
     return agent_spec(chosen)
+
+
+def note_unused(tell: Narrator, why: str) -> None:
+    """Tell of options about the agent's own pod, as it has none, if they were given for this."""
+    context = click.get_current_context()
+    unused = [
+        each.opts[0]
+        for each in context.command.params
+        if isinstance(each, PodOption)
+        and each.name not in OF_CONTAINER
+        and context.get_parameter_source(str(each.name)) is ParameterSource.COMMANDLINE
+    ]
+    if unused:
+        tell.event("note", f"{', '.join(unused)}: without effect, as {why}.")
 
 
 def agent_spec(chosen: Mapping[str, Any]) -> AgentSpec:

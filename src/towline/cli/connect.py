@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from towline.cli.access import permitted_access
-from towline.cli.agentoptions import agent_options, agent_or_host, via_options
+from towline.cli.agentoptions import agent_options, agent_or_host, note_unused, via_options
 from towline.cli.command import Command
 from towline.cli.nameoptions import name_options, names_of
 from towline.cli.options import addresses_options, cluster_options, inject_option, output_option
 from towline.cli.output import narrator, told
+from towline.cluster.guest import Host
 from towline.errors import SessionError, TowlineError
 from towline.features.findings import some
 from towline.features.state import Narrator
@@ -62,6 +63,8 @@ def command(**chosen: Any) -> int:
         options = ConnectOptions(
             agent_or_host(chosen), chosen["timeout"], names_of(chosen), _choice(chosen)
         )
+        if isinstance(options.agent, Host):
+            note_unused(tell, "the agent runs in a pod that is there already")
         if chosen["detach"]:
             return _start_in_background(access, options, tell)
         connection = Connection(access, options, tell)

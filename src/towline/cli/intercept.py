@@ -10,7 +10,7 @@ import click
 
 from towline.cli import command, offers
 from towline.cli.access import permitted_access
-from towline.cli.agentoptions import agent_options, agent_spec
+from towline.cli.agentoptions import agent_options, agent_spec, note_unused
 from towline.cli.options import (
     cluster_options,
     expose_option,
@@ -19,6 +19,7 @@ from towline.cli.options import (
 )
 from towline.cli.output import narrator
 from towline.features.downlink import exchange
+from towline.features.downlink.injection import Injection
 from towline.features.downlink.mark import VersionMark
 from towline.features.downlink.takeover import Sharing, Wanted, Way
 from towline.features.local.child import Child
@@ -96,6 +97,8 @@ def run(
             mark=mark,
         )
         way = exchange.way(chosen.get("mode"), access, wanted, tell)
+        if isinstance(way, Injection):
+            note_unused(tell, "the agent is a container of pods that are there already")
         return runner.run(lambda session: _serve(way, tell, ready_line, session))
 
 
