@@ -27,6 +27,10 @@ _MAX_PACKET_BYTES = 65535
 _IP_HEADER_BYTES = {4: 20, 6: 40}
 
 
+Peer = tuple[IPAddress, int]
+"""An address, and the port or the sequence number there."""
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """Where datagrams of this machine come from: a UDP socket, or somebody's pings.
@@ -86,8 +90,8 @@ def unreachable_for(
     return packets.unreachable_for(packet, reason) if packet else None
 
 
-def closed_port(packet: Packet) -> End | None:
-    """Read of which UDP port of this machine an ICMP error says that it is closed, if that."""
+def closed_port(packet: Packet) -> tuple[End, Peer] | None:
+    """Read of which UDP port of this machine an ICMP error says that it is closed, and to whom."""
     body = packet.data[packet.offset :]
     error, quote = body[:_ERROR_BYTES], body[_ERROR_BYTES:]
     if tuple(error[:2]) != _PORT_UNREACHABLE.get(packet.protocol) or not quote:
@@ -95,8 +99,8 @@ def closed_port(packet: Packet) -> End | None:
     header = 40 if packet.version == 6 else (quote[0] & 15) * 4
     if len(quote) < header + 4 or quote[_PROTOCOL_AT[packet.version]] != UDP:
         return None
-    _, port = struct.unpack_from(">HH", quote, header)
-    return End(UDP, packet.source, port)
+    peer_port, port = struct.unpack_from(">HH", quote, header)
+    return End(UDP, packet.source, port), (packet.destination, peer_port)
 
 
 def _parse_udp(packet: Packet) -> Datagram | None:
@@ -123,9 +127,7 @@ def _parse_echo(packet: Packet) -> Datagram | None:
     return Datagram(end, packet.destination, sequence, packet.data[begin:])
 
 
-def _udp(
-    source: tuple[IPAddress, int], destination: tuple[IPAddress, int], data: bytes
-) -> bytes | None:
+def _udp(source: Peer, destination: Peer, data: bytes) -> bytes | None:
     head = _UDP_HEAD.pack(source[1], destination[1], _UDP_HEAD.size + len(data), 0)
     return _packet(source[0], destination[0], UDP, head + data)
 

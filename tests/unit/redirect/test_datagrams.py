@@ -161,7 +161,10 @@ def test_closed_port_is_read_from_the_error_that_this_machine_sends(build, ends,
     here, there = ends
     came = build(there, here, UDP, udp(53, 40000, b"late"))
     error = packets.unreachable_for(packets.parse(came), Unreachable.PORT)
-    assert datagrams.closed_port(packets.parse(error)) == End(UDP, here, 40000)
+    assert datagrams.closed_port(packets.parse(error)) == (
+        End(UDP, here, 40000),
+        (there, 53),
+    )
     for other in (
         packets.unreachable_for(packets.parse(came), Unreachable.HOST),
         packets.unreachable_for(

@@ -60,7 +60,7 @@ class Connection:
         self._redirect: Redirect | None = None
         self._capture: Capture | None = None
         self._explainer: Explainer | None = None
-        self._echoes = True  # as far as the agent has not said that it may not send them
+        self._flows: Flows | None = None
         self._names: Names | None = None
 
     def status(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Connection:
             **self._agent.status(),
             **(self._capture.status() if self._capture else {"ranges": [], "captured": []}),
             "device": self._redirect.device if self._redirect else "",
-            "echoes": self._echoes,
+            "echoes": self._flows.echoes if self._flows else True,
             "dns": self._names.status() if self._names else {},
         }
 
@@ -100,7 +100,9 @@ class Connection:
             await capture.begin(link)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             dialer = Dialer(link, redirect, group)
-            flows = Flows(link, redirect.tun.send, self._note_no_echoes)
+            self._flows = flows = Flows(
+                link, redirect.tun.send, lambda: self._note(findings.of_echoes())
+            )
             stack.callback(flows.close)
             await stack.enter_async_context(
                 Intercept.open(redirect, group, dialer.dial, dialer.accept, flows.take)
@@ -163,11 +165,6 @@ class Connection:
             inside=(*asked.domains, *map(Name.of, choice.include.hosts)),
             outside=(*asked.excluded, *map(Name.of, choice.exclude.hosts), *own),
         )
-
-    def _note_no_echoes(self) -> None:
-        if self._echoes:
-            self._echoes = False
-            self._note(findings.of_echoes())
 
     def _lost(self) -> None:
         if self._names:

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from towline.link.association import Association
 from towline.link.link import Link
 from towline.redirect import datagrams
-from towline.redirect.datagrams import Datagram, End
+from towline.redirect.datagrams import Datagram, End, Peer
 from towline.redirect.packets import UDP, IPAddress, Packet, Unreachable
 from towline.relay.outbox import Allowance
 from towline.wire.frames import Kind, Reason
@@ -38,14 +38,16 @@ _WHY = {
 class Flows:
     """Takes packets of programs to the cluster, and makes the packets that answer them.
 
-    `send(packet)` hands one to this machine. `on_no_echoes()` is called whenever the agent may not
-    send an echo; then there is no answer. Nothing is answered that the cluster has not answered.
+    `send(packet)` hands one to this machine. Nothing is answered that the cluster has not answered.
+    `echoes` is false when the agent was not allowed to send the last one; `on_no_echoes()` tells of
+    the first time.
     """
 
     def __init__(
         self, link: Link, send: Callable[[bytes], None], on_no_echoes: Callable[[], None]
     ) -> None:
         self.send = send
+        self.echoes = True
         self._link = link
         self._on_no_echoes = on_no_echoes
         self._allowance = Allowance(WAITING_BYTES)
@@ -64,9 +66,14 @@ class Flows:
             self._send_on(datagram)
             return True
         closed = datagrams.closed_port(packet)
-        if closed is not None:
-            self._forget(closed)
-        return closed is not None
+        if closed is None:
+            return False
+        end, peer = closed
+        flow = self._flows.get(end)
+        # A socket that is connected to one peer is closed to all others.
+        if flow is not None and flow.peer == peer:
+            self._forget(end)
+        return True
 
     def expire(self) -> None:
         """End the flows that have been idle for too long."""
@@ -90,12 +97,18 @@ class Flows:
             flow.answer,
             flow.fail,
             kind=Kind.UDP if is_udp else Kind.ECHO,
-            on_refused=None if is_udp else self._on_no_echoes,
+            on_refused=None if is_udp else self._refused,
             allowance=self._allowance,
         )
 
-    def touch(self, flow: _Flow) -> None:
-        """Note that something was said or answered."""
+    def answered(self, flow: _Flow) -> None:
+        """Note that a peer has said something."""
+        flow.answered = True
+        if flow.end.protocol != UDP:
+            self.echoes = True  # of another agent, on another node
+        self._touch(flow)
+
+    def _touch(self, flow: _Flow) -> None:
         patience = ANSWERED_SECONDS if flow.answered else UNANSWERED_SECONDS
         flow.expires = self._loop.time() + patience
         self._flows.move_to_end(flow.end)
@@ -108,8 +121,14 @@ class Flows:
             if len(self._flows) >= FLOWS:
                 self._forget(next(iter(self._flows)))
             flow = self._flows[datagram.source] = _Flow(self, datagram.source)
-        self.touch(flow)
+        self._touch(flow)
+        flow.peer = datagram.destination, datagram.number
         flow.association.send(datagram.data, str(datagram.destination), datagram.number)
+
+    def _refused(self) -> None:
+        if self.echoes:
+            self.echoes = False
+            self._on_no_echoes()
 
     def _forget(self, end: End) -> None:
         flow = self._flows.pop(end, None)
@@ -128,6 +147,7 @@ class _Flow:
 
     def __init__(self, flows: Flows, end: End) -> None:
         self.end = end
+        self.peer: Peer | None = None  # who was last spoken to
         self.answered = False
         self.expires = 0.0  # loop time
         self._flows = flows
@@ -135,8 +155,7 @@ class _Flow:
 
     def answer(self, data: bytes, host: str, number: int) -> None:
         """Hand over what a peer says."""
-        self.answered = True
-        self._flows.touch(self)
+        self._flows.answered(self)
         packet = datagrams.answer_to(self.end, _address(host), number, data)
         if packet is not None:
             self._flows.send(packet)

@@ -67,6 +67,14 @@ class Machine:
         assert packet is not None
         return self.flows.take(packet)
 
+    def refusal(self) -> bytes:
+        """What this machine's kernel says of the packet that it was handed last."""
+        packet = packets.parse(self.packets[-1])
+        assert packet is not None
+        error = packets.unreachable_for(packet, Unreachable.PORT)
+        assert error is not None
+        return error
+
     def later(self, seconds: float) -> None:
         self.now += seconds
         self.flows.expire()
@@ -125,8 +133,19 @@ async def test_echo_is_answered_only_when_the_clusters_was(machine: Machine) -> 
     assert machine.packets == []
     association.heard(b"ping", "10.96.0.10", 3)
     assert machine.packets == [datagrams.answer_to(End(ICMP, HERE, 7), THERE, 3, b"ping")]
-    association.refused()
-    assert machine.no_echoes == 1
+
+
+async def test_that_the_agent_may_not_send_echoes_is_told_once_until_it_may(
+    machine: Machine,
+) -> None:
+    machine.take(ipv4(HERE, THERE, ICMP, echo(8, 7, 3, b"ping")))
+    (association,) = machine.made
+    for _ in range(2):
+        association.refused()
+        assert (machine.no_echoes, machine.flows.echoes) == (1, False)
+    association.heard(b"ping", "10.96.0.10", 3)
+    assert machine.flows.echoes
+    assert machine.say(4000).refused is None
 
 
 async def test_packets_that_are_not_the_clusters_are_not_taken(machine: Machine) -> None:
@@ -173,9 +192,14 @@ async def test_when_there_are_too_many_the_longest_idle_one_makes_room(
 async def test_socket_that_was_closed_here_is_let_go_there(machine: Machine) -> None:
     association = machine.say(4000)
     association.heard(b"late", "10.96.0.10", 53)
-    (came,) = machine.packets
-    error = packets.unreachable_for(packets.parse(came), Unreachable.PORT)  # type: ignore[arg-type]
-    assert error is not None
-    assert machine.take(error)
+    refusal = machine.refusal()
+    assert machine.take(refusal)
     assert association.closed
-    assert machine.take(error)  # as it may come again
+    assert machine.take(refusal)  # as it may come again
+
+
+async def test_socket_that_does_not_hear_others_than_its_peer_is_kept(machine: Machine) -> None:
+    association = machine.say(4000)
+    association.heard(b"a stranger", "10.96.0.10", 54)
+    assert machine.take(machine.refusal())
+    assert not association.closed
