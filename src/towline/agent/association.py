@@ -19,7 +19,8 @@ from towline.wire.frames import Reason
 
 # A name is looked up again after that.
 NAME_SECONDS = 30.0
-# So many datagrams to a name wait until its address is known.
+# So many names are known at a time, and so many datagrams to one wait until its address is.
+NAMES = 256
 KEPT_DATAGRAMS = 64
 
 
@@ -109,6 +110,8 @@ class Association:
     def _send_to_name(self, message: Message) -> None:
         name = self._names.get(message.host)
         if name is None or (name.address and name.until < self._loop.time()):
+            if len(self._names) >= NAMES:
+                del self._names[next(iter(self._names))]
             name = self._names[message.host] = _Name()
             self._run(self._resolve(message.host, name))
         if name.address:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 
@@ -9,6 +10,8 @@ import struct
 # fills in the checksum, and the socket's own identifier, by which it knows the replies.
 _HEAD = struct.Struct("!BBHHH")
 _REQUEST = {socket.AF_INET: 8, socket.AF_INET6: 128}
+# Sandboxes may not know of such sockets at all, which comes to the same.
+_UNKNOWN = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
 _PROTOCOL = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_ICMPV6}
 
 
@@ -18,7 +21,12 @@ class Echo:
     def open(self, family: int) -> socket.socket:
         """Make a socket; PermissionError unless net.ipv4.ping_group_range has our group."""
         family = socket.AddressFamily(family)
-        return socket.socket(family, socket.SOCK_DGRAM, _PROTOCOL[family])
+        try:
+            return socket.socket(family, socket.SOCK_DGRAM, _PROTOCOL[family])
+        except OSError as error:
+            if error.errno in _UNKNOWN:
+                raise PermissionError(error.errno, error.strerror) from error
+            raise
 
     def pack(self, family: int, number: int, data: bytes) -> tuple[bytes, int]:
         """Make it a request."""

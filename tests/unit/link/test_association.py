@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 
 from tests.unit.link.agents import Cluster, linked
+from towline.agent import association as agents_association
 from towline.agent import errorqueue
-from towline.agent.echo import Echo
 from towline.link.association import Association
 from towline.wire.frames import Kind, Reason
 
@@ -153,6 +153,25 @@ async def test_names_are_resolved_by_the_agent_and_answers_carry_the_address(
             assert await ours.next() == (Reason.UNRESOLVED, b"x", "nobody", port)
 
 
+async def test_names_beyond_a_number_are_forgotten_and_found_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    async def getaddrinfo(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(agents_association, "NAMES", 2)
+    async with associated() as ours:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        with peer() as (there, port):
+            for name in ("a", "a", "b", "c", "c", "a"):
+                ours.send(name.encode(), name, port)
+                assert (await received(there))[0] == name.encode()
+        assert asked == ["a", "b", "c", "a"]
+
+
 async def test_next_datagram_begins_anew_after_the_link_was_lost() -> None:
     async with associated() as ours:
         with peer() as (there, port):
@@ -198,11 +217,14 @@ def _is_free(address: tuple[str, int]) -> bool:
         return True
 
 
-async def test_agent_that_may_not_send_echoes_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EPROTONOSUPPORT])
+async def test_agent_that_may_not_send_echoes_says_so(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     def refuse(*_: object) -> socket.socket:
-        raise PermissionError
+        raise OSError(number, "no")
 
-    monkeypatch.setattr(Echo, "open", refuse)
     async with associated(Kind.ECHO) as ours:
+        monkeypatch.setattr(socket, "socket", refuse)
         ours.send(b"x", "127.0.0.1", 1)
         assert await ours.next() == "refused"
