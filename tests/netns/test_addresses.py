@@ -54,10 +54,10 @@ def network(*texts):
 
 
 @asynccontextmanager
-async def capturing(*seen, include=(), exclude=()):
+async def capturing(*seen, services=SERVICES, include=(), exclude=()):
     """A session that captures the services' range; gives its cluster, leads and capture."""
     choice = Choice(network(*include), network(*exclude))
-    discovered = Discovered(SERVICES, *map(ip_network, seen))
+    discovered = Discovered(ip_network(services), *map(ip_network, seen))
     async with cluster.connected(ranges=()) as it:
         leads = Leads(it.redirect, excluded=choice.exclude.networks)
         told = []
@@ -89,6 +89,15 @@ async def test_excluded_part_of_a_range_goes_its_own_way(lan):
     async with capturing(include=["10.97.0.0/16"], exclude=["10.97.3.0/24", IPV4]) as (it, _, _):
         assert [way_to(each) for each in ("10.97.3.9", IPV4)] == [lan] * 2
         assert [way_to(each) for each in ("10.97.4.0", "10.97.2.255")] == [it.redirect.device] * 2
+
+
+async def test_network_of_ipv6_next_to_us_stays_just_as_well(lan):
+    mine, there, nobody = (f"fd00:10:96::40:{number}" for number in (1, 7, 8))
+    machine.run(f"ip address add {mine}/122 dev {lan} nodad")
+    async with capturing(there, services="fd00:10:96::/64") as (it, _, told):
+        assert [way_to(each) for each in (there, nobody)] == [it.redirect.device, lan]
+        assert way_to("fd00:10:96::41:7") == it.redirect.device
+        assert "fd00:10:96::40:0/122" in told[0].what
 
 
 async def test_routes_change_without_disturbing_a_flow(lan):

@@ -74,21 +74,20 @@ class Discovery:
 
         `agent` is what the agent says of itself, `pod` the name of its pod.
         """
-        if not self._nodes:
+        if not self._sees_nodes():
             await self._note_node_of(pod)
         view = _view(agent, self.nodes)
-        for kind in kinds:
-            known = self.networks(kind)
-            if not known or not is_covered(view[kind], known):
-                self._publish(Answer(Source.AGENT, kind, view[kind]))
-                await self.see(kind)
+        unknown = [kind for kind in kinds if not self._covers(kind, view[kind])]
+        for kind in unknown:
+            self._publish(Answer(Source.AGENT, kind, view[kind]))
+        await asyncio.gather(*map(self.see, unknown))
 
     async def see(self, kind: Kind) -> None:
         """Follow the addresses that services, or pods, have now: all, or those of the namespace."""
         if kind in self._following:
             return
         self._following.add(kind)
-        resource, read = _SEEN[kind]
+        resource, read = (SERVICES, _of_service) if kind is Kind.SERVICES else (PODS, self._of_pod)
 
         def publish(networks: frozenset[Network]) -> None:
             self._publish(Answer(Source.SEEN, kind, networks))
@@ -140,10 +139,27 @@ class Discovery:
         self._nodes[node["metadata"]["name"]] = networks_of(each["address"] for each in addresses)
         return _texts(node["spec"], "podCIDRs")
 
+    def _of_pod(self, item: Object) -> Iterable[object]:
+        """A pod in its node's network has the node's address, and one that has ended has none."""
+        spec, status = item["spec"], item.get("status", {})
+        if hosts := networks_of(each["ip"] for each in status.get("hostIPs", ())):
+            self._nodes[spec.get("nodeName", "")] = hosts
+        if spec.get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
+            return ()
+        return [each["ip"] for each in status.get("podIPs", ())]
+
     async def _note_node_of(self, pod: str) -> None:
         with suppress(ApiError):
-            status = (await self._client.get(PODS, pod, namespace=self._namespace))["status"]
-            self._nodes[pod] = networks_of(each["ip"] for each in status.get("hostIPs", ()))
+            self._of_pod(await self._client.get(PODS, pod, namespace=self._namespace))
+
+    def _sees_nodes(self) -> bool:
+        told = self.answers.get((Source.NODES, Kind.PODS))
+        return told is not None and not told.why
+
+    def _covers(self, kind: Kind, own: Iterable[Network]) -> bool:
+        """Whether what is known of a kind seems to be all there is: the agent's own is in it."""
+        known = self.networks(kind)
+        return bool(known) and is_covered(own, known)
 
     def _publish(self, answer: Answer) -> None:
         self.answers[answer.source, answer.kind] = answer
@@ -214,7 +230,9 @@ def _view(agent: Mapping[str, object], nodes: frozenset[Address]) -> dict[Kind, 
         # The pod lives in the nodes' network.
         networks = networks_of(_texts(agent, "addresses"))
         networks = frozenset(net for net in networks if net.network_address not in nodes)
-    return {Kind.SERVICES: networks_of(servers), Kind.PODS: networks}
+    # Not a cache on the node, nor a nameserver of the world.
+    services = {net for net in networks_of(servers) if not (net.is_global or net.is_link_local)}
+    return {Kind.SERVICES: frozenset(services), Kind.PODS: networks}
 
 
 def _texts(fields: Mapping[str, object], name: str) -> list[object]:
@@ -228,19 +246,6 @@ def _of_service_cidr(item: Object) -> Iterable[object]:
 
 def _of_service(item: Object) -> Iterable[object]:
     return _texts(item["spec"], "clusterIPs")  # of a headless one "None", which is no address
-
-
-def _of_pod(item: Object) -> Iterable[object]:
-    """A pod in its node's network has the node's address, and one that has ended has none."""
-    if item["spec"].get("hostNetwork") or item["status"].get("phase") in ("Succeeded", "Failed"):
-        return ()
-    return [each["ip"] for each in item["status"].get("podIPs", ())]
-
-
-_SEEN: dict[Kind, tuple[Resource, _Read]] = {
-    Kind.SERVICES: (SERVICES, _of_service),
-    Kind.PODS: (PODS, _of_pod),
-}
 
 
 def _why(error: ApiError, verb: str, resource: Resource, namespace: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -18,7 +19,7 @@ from towline.cluster.ranges import Kind, Network, Source
 from towline.kube.client import Client
 
 SERVICES, PODS = Kind.SERVICES, Kind.PODS
-AGENT = {
+AGENT: dict[str, Any] = {
     "addresses": ["10.244.0.6", "fd00:10:244::6"],
     "networks": ["10.244.0.0/24", "fd00:10:244::/64"],
     "service_host": "10.96.0.1",
@@ -180,6 +181,21 @@ async def test_network_of_the_pod_that_nodes_are_in_is_not_the_pods(server: ApiS
     async with discovering(server) as found:
         await found.ask_agent(near, "agent")
         assert found.networks(PODS) == nets("192.168.1.77")
+
+
+async def test_nameservers_that_are_no_services_are_not_taken_for_some(server: ApiServer) -> None:
+    resolv_conf = AGENT["resolv_conf"] + "nameserver 169.254.20.10\nnameserver 8.8.8.8\n"
+    async with discovering(server) as found:
+        await found.ask()
+        await found.ask_agent({**AGENT, "resolv_conf": resolv_conf}, "agent")
+        assert (Source.AGENT, SERVICES) not in found.answers
+
+
+async def test_nodes_are_known_by_the_pods_on_them(server: ApiServer) -> None:
+    server.allows = may("list pods", "watch pods")
+    async with discovering(server) as found:
+        await found.see(PODS)
+        assert found.nodes == {ip_address("192.168.1.11")}
 
 
 async def test_new_ranges_come_and_go(server: ApiServer) -> None:

@@ -4,12 +4,14 @@ from ipaddress import ip_network
 
 import pytest
 
+from towline.cluster.ranges import Answer, Kind, Source
 from towline.dns.resolvconf import parse
 from towline.features import findings
 from towline.features.findings import Verdict
 from towline.redirect.conflicts import Route, find
 
 NET = ip_network("10.96.0.0/16")
+SERVICES = Kind.SERVICES
 
 
 def of_names(tmp_path, conf="nameserver 192.0.2.1", hosts="files dns", resolved=True):
@@ -68,3 +70,24 @@ def test_routes_in_the_way_are_named():
     assert finding.verdict is Verdict.WARNING
     assert "10.96.0.0/24 (wg0)" in finding.what
     assert "and 2 more" in finding.what
+
+
+def test_ranges_are_told_with_their_source_or_why_they_are_not_known():
+    net = frozenset({NET})
+    known = findings.of_ranges(SERVICES, [Answer(Source.SERVICE_CIDRS, SERVICES, net)])
+    assert (known.verdict, known.hint) == (Verdict.OK, "")
+    assert "10.96.0.0/16 (servicecidrs)" in known.what
+    why = Answer(Source.SERVICE_CIDRS, SERVICES, why="you may not list servicecidrs")
+    seen = Answer(Source.SEEN, SERVICES, frozenset({ip_network("10.96.0.7")}))
+    unknown = findings.of_ranges(SERVICES, [why, seen])
+    assert unknown.verdict is Verdict.WARNING
+    assert "you may not list servicecidrs" in unknown.what
+    assert "10.96.0.7/32 (seen)" in unknown.what
+    assert "--include" in unknown.hint
+
+
+def test_of_many_addresses_that_are_taken_over_some_are_told():
+    clashes = find([NET], [Route(ip_network("10.96.4.0/24"), "wg0")])
+    seen = [ip_network(f"10.96.4.{number}") for number in range(9)]
+    told = findings.of_shared(clashes, seen, []).what
+    assert "10.96.4.0, 10.96.4.1, 10.96.4.2, 10.96.4.3, 10.96.4.4 and 4 more" in told

@@ -42,7 +42,7 @@ class AgentLink:
         self._timeout_seconds = timeout_seconds
         self._tell = tell
         self._on_lost = on_lost
-        self._state = SessionState(command, access, tell, self._doubt, self._pod)
+        self._state = SessionState(command, access, tell, self._doubt, lambda: self.pod)
         self._stack = AsyncExitStack()
         self._keeper: AgentKeeper | Guest | None = None
         self._link: Link | None = None
@@ -100,9 +100,6 @@ class AgentLink:
         if isinstance(self._spec, Host):
             return Guest(*where, self._spec, self._tell.progress, self._timeout_seconds)
         return AgentKeeper(*where, self._spec, self._tell.progress, self._timeout_seconds)
-
-    def _pod(self) -> str:
-        return self._keeper.pod if self._keeper else ""
 
     def _doubt(self) -> None:
         if self._keeper:

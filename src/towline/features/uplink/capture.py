@@ -26,6 +26,8 @@ from towline.redirect.conflicts import Conflict, Route
 # more often while there is no link, as the API server may be elsewhere now.
 LOOK_SECONDS = 30.0
 LOST_SECONDS = 2.0
+# Changes come in crowds.
+GATHER_SECONDS = 0.1
 # A cluster may have thousands of addresses that are known one by one.
 MOST_LISTED = 1000
 
@@ -104,6 +106,7 @@ class Capture:
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await changed.wait()
+                    await asyncio.sleep(GATHER_SECONDS)
             try:
                 if asyncio.get_running_loop().time() - self._looked >= patience:
                     await self.look_around()

@@ -119,6 +119,62 @@ async def test_api_server_and_neighbours_are_in_no_range(machine):
     assert routes.lead(ip_network("192.168.7.2"))
 
 
+async def test_api_server_that_moves_is_left_alone_where_it_is_now(machine, monkeypatch):
+    routes, capture = await captured(Discovered(SERVICES))
+    moved = ip_address("10.96.200.200")
+    assert routes.lead(ip_network(moved))
+
+    async def resolved(access):
+        return {moved}
+
+    monkeypatch.setattr(module, "addresses_of", resolved)
+    await capture.look_around()
+    assert not routes.lead(ip_network(moved))
+
+
+async def test_hosts_are_looked_up_by_whose_they_are_again_and_again(machine, monkeypatch):
+    known = {"db.corp": {ip_address("172.31.0.5")}, "git.corp": {ip_address("10.96.0.9")}}
+
+    async def in_cluster(link, host):
+        return known[host] if host == "db.corp" else {ip_address("10.96.0.8")}
+
+    async def here(host):
+        return known[host]
+
+    monkeypatch.setattr(module, "in_cluster", in_cluster)
+    monkeypatch.setattr(module, "resolve", here)
+    hosts = {"include": Targets(hosts=("db.corp",)), "exclude": Targets(hosts=("git.corp",))}
+    routes, capture = await captured(Discovered(SERVICES), **hosts)
+    assert routes.lead(ip_network("172.31.0.5"))
+    assert [routes.lead(ip_network(f"10.96.0.{n}")) for n in (8, 9)] == [True, False]
+    known["db.corp"] = {ip_address("172.31.0.6")}
+    await capture.begin(Link())
+    assert [routes.lead(ip_network(f"172.31.0.{n}")) for n in (5, 6)] == [False, True]
+
+
+async def test_host_that_the_cluster_does_not_know_is_told_once(machine, monkeypatch):
+    async def nothing(link, host):
+        return set()
+
+    monkeypatch.setattr(module, "in_cluster", nothing)
+    told = []
+    _, capture = await captured(Discovered(SERVICES), told, include=Targets(hosts=("db.corp",)))
+    await capture.begin(Link())
+    assert ["db.corp" in finding.what for finding in told] == [True]
+
+
+async def test_what_is_new_is_led_and_what_is_gone_is_not_while_it_follows(machine):
+    cluster, new = Discovered(SERVICES), ip_network("10.98.0.0/24")
+    routes, capture = await captured(cluster)
+    following = module.asyncio.create_task(capture.follow(Link()))
+    for networks in ({SERVICES, new}, {SERVICES}):
+        cluster.say(Answer(Source.SERVICE_CIDRS, Kind.SERVICES, frozenset(networks)))
+        async with module.asyncio.timeout(5):
+            while routes.led != networks:
+                await module.asyncio.sleep(0)
+    following.cancel()
+
+
 async def test_range_that_no_cluster_can_have_is_told_and_the_rest_is_led(machine):
     cluster, told = Discovered(SERVICES), []
     cluster.say(Answer(Source.NODES, Kind.PODS, frozenset({ip_network("169.254.0.0/16")})))
