@@ -20,7 +20,7 @@ DATABASE_V4 = "172.31.77.7"
 ZONE_HOST, ZONE_HOST_V4 = "db.corp.internal", "10.77.0.5"
 MORE_V4 = "10.98.7.0/24"
 VPN_V4 = "10.96.64.0/20"
-FOLLOWED_SECONDS = 20
+FOLLOWED_SECONDS = 60
 
 LIST = ["list", "watch"]
 # What each user may do besides, in the namespace and in the whole cluster, and how its session

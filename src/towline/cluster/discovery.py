@@ -142,8 +142,10 @@ class Discovery:
     def _of_pod(self, item: Object) -> Iterable[object]:
         """A pod in its node's network has the node's address, and one that has ended has none."""
         spec, status = item["spec"], item.get("status", {})
-        if hosts := networks_of(each["ip"] for each in status.get("hostIPs", ())):
-            self._nodes[spec.get("nodeName", "")] = hosts
+        # Before Kubernetes 1.28 there is but one of the two.
+        hosts = [status.get("hostIP"), *(each["ip"] for each in status.get("hostIPs", ()))]
+        if addresses := networks_of(hosts):
+            self._nodes[spec.get("nodeName", "")] = addresses
         if spec.get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
             return ()
         return [each["ip"] for each in status.get("podIPs", ())]
@@ -226,8 +228,8 @@ def _view(agent: Mapping[str, object], nodes: frozenset[Address]) -> dict[Kind, 
     if ".svc." in resolv_conf:  # the cluster's own resolver, not the node's
         servers += nameservers(resolv_conf)
     networks = networks_of(_texts(agent, "networks"))
-    if any(node in net for net in networks for node in nodes if node.version == net.version):
-        # The pod lives in the nodes' network.
+    near = any(node in net for net in networks for node in nodes if node.version == net.version)
+    if near or not nodes:  # it may be the nodes' own network that the pod lives in
         networks = networks_of(_texts(agent, "addresses"))
         networks = frozenset(net for net in networks if net.network_address not in nodes)
     # Not a cache on the node, nor a nameserver of the world.

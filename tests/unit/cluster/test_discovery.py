@@ -75,7 +75,7 @@ async def node(server: ApiServer, name: str, *cidrs: str) -> None:
 
 
 async def pod(server: ApiServer, name: str, address: str, **spec: object) -> None:
-    status = {"podIPs": [{"ip": address}], "hostIPs": [{"ip": "192.168.1.11"}], "phase": "Running"}
+    status = {"podIPs": [{"ip": address}], "hostIP": "192.168.1.11", "phase": "Running"}
     value = {"metadata": {"name": name}, "spec": spec, "status": status}
     await server.add("api/v1", "pods", value, namespace="default")
 
@@ -181,6 +181,13 @@ async def test_network_of_the_pod_that_nodes_are_in_is_not_the_pods(server: ApiS
     async with discovering(server) as found:
         await found.ask_agent(near, "agent")
         assert found.networks(PODS) == nets("192.168.1.77")
+
+
+async def test_network_of_the_pod_counts_only_where_a_node_is_known(server: ApiServer) -> None:
+    server.allows = lambda asked: False
+    async with discovering(server) as found:
+        await found.ask_agent(AGENT, "agent")
+        assert found.networks(PODS) == nets("10.244.0.6", "fd00:10:244::6")
 
 
 async def test_nameservers_that_are_no_services_are_not_taken_for_some(server: ApiServer) -> None:

@@ -71,7 +71,7 @@ class Capture:
         self._looked = 0.0  # loop time
         self._asked = ""  # the pod whose view is known
         self._routes: list[Route] = []
-        self._included: frozenset[Network] = frozenset()
+        self._hosts: dict[str, frozenset[Network]] = {}  # those that are included
 
     def status(self) -> dict[str, Any]:
         """What is led here, in as few ranges as possible, and how it is known; fit for JSON."""
@@ -119,20 +119,23 @@ class Capture:
         """See what the agent does: hosts that are included, and its own pod if it is a new one."""
         if not link.up:
             return
-        await self._look_up(link)
+        for host in self._choice.include.hosts:
+            await self._look_up(link, host)
         if self._pod() != self._asked:
             self._asked = self._pod()
             await self._discovery.ask_agent(link.agent, self._asked, self._choice.kinds)
 
-    async def _look_up(self, link: Link) -> None:
+    async def _look_up(self, link: Link, host: str) -> None:
+        """Note the addresses of a host; without an answer those that it had."""
+        if addresses := await in_cluster(link, host):
+            self._hosts[host] = frozenset(map(ip_network, addresses))
+        elif host not in self._hosts:
+            self._tell(findings.of_unknown_host(host))
+
+    def _included(self) -> set[Network]:
+        """What the user wants to be led here besides."""
         own = {route.network for route in self._routes}
-        found = set(_winning(self._choice.include.networks, own))
-        for host in self._choice.include.hosts:
-            addresses = await in_cluster(link, host)
-            found.update(map(ip_network, addresses))
-            if not addresses:
-                self._tell(findings.of_unknown_host(host))
-        self._included = frozenset(found)
+        return set().union(_winning(self._choice.include.networks, own), *self._hosts.values())
 
     async def _lead(self) -> None:
         self._discovery.changed.clear()
@@ -146,7 +149,7 @@ class Capture:
             await self._discovery.see(kind)
         shared = {clash.route.network for clash in clashes}
         await self._leads.spare(self._discovery.nodes, shared)
-        await self._leads.hold(INCLUDED, self._included)
+        await self._leads.hold(INCLUDED, self._included())
         for source in Source:
             networks = self._networks({source})
             if source is Source.SEEN:

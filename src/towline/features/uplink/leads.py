@@ -83,7 +83,7 @@ class Leads:
         What is :func:`leadable` is meant; the rest is passed over.
         """
         async with self._turn:
-            await self._hold(who, frozenset(filter(leadable, networks)))
+            await self._hold(who, frozenset(networks))
 
     async def add_addresses(self, addresses: Iterable[Address]) -> None:
         """Lead addresses here that a name of the cluster has.
@@ -123,12 +123,14 @@ class Leads:
                 self._nodes, self._shared = holes
                 await self._change(self._ways(), before)
 
-    async def _hold(self, who: str, after: frozenset[Network]) -> None:
+    async def _hold(self, who: str, networks: frozenset[Network]) -> None:
         before = self._wanted.get(who, frozenset())
-        holes = self._holes(who)
-        added = conflicts.without(after - before, holes)
-        await self._change(added, conflicts.without(before - after, holes))
-        self._wanted[who] = after
+        gone = before - networks
+        new = frozenset(filter(leadable, networks - before))
+        if new or gone:
+            holes = self._holes(who)
+            await self._change(conflicts.without(new, holes), conflicts.without(gone, holes))
+            self._wanted[who] = (before - gone) | new
 
     def _holes(self, who: str) -> set[Network]:
         if who == INCLUDED:

@@ -150,6 +150,9 @@ async def test_hosts_are_looked_up_by_whose_they_are_again_and_again(machine, mo
     known["db.corp"] = {ip_address("172.31.0.6")}
     await capture.begin(Link())
     assert [routes.lead(ip_network(f"172.31.0.{n}")) for n in (5, 6)] == [False, True]
+    known["db.corp"] = set()
+    await capture.begin(Link())
+    assert routes.lead(ip_network("172.31.0.6")), "nobody may have answered"
 
 
 async def test_host_that_the_cluster_does_not_know_is_told_once(machine, monkeypatch):
