@@ -147,15 +147,6 @@ via_options: Decorator = together(
 )
 
 
-def agent_or_host(chosen: Mapping[str, Any]) -> AgentSpec | Host:
-    """The agent that the options ask for, or the pod where it is to run. Raises UsageError."""
-    if chosen["via"]:
-        return Host(chosen["via"].removeprefix("pod/"), chosen["container"] or "")
-    if chosen["container"]:
-        raise UsageError("--container is one of the pod that --via names.")
-    return agent_spec(chosen)
-
-
 def note_unused(tell: Narrator, why: str) -> None:
     """Tell of options about the agent's own pod, as it has none, if they were given for this."""
     context = click.get_current_context()
@@ -168,6 +159,16 @@ def note_unused(tell: Narrator, why: str) -> None:
     ]
     if unused:
         tell.event("note", f"{', '.join(unused)}: without effect, as {why}.")
+
+
+def agent_or_host(chosen: Mapping[str, Any], tell: Narrator) -> AgentSpec | Host:
+    """The agent that the options ask for, or the pod where it is to run. Raises UsageError."""
+    if chosen["via"]:
+        note_unused(tell, "the agent runs in a pod that is there already")
+        return Host(chosen["via"].removeprefix("pod/"), chosen["container"] or "")
+    if chosen["container"]:
+        raise UsageError("--container is one of the pod that --via names.")
+    return agent_spec(chosen)
 
 
 def agent_spec(chosen: Mapping[str, Any]) -> AgentSpec:

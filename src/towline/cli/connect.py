@@ -10,21 +10,20 @@ from typing import Any
 import click
 
 from towline.cli.access import permitted_access
-from towline.cli.agentoptions import agent_options, agent_or_host, note_unused, via_options
+from towline.cli.agentoptions import agent_options, agent_or_host, via_options
 from towline.cli.command import Command
+from towline.cli.detach import detach_option, run, run_in_background
 from towline.cli.nameoptions import name_options, names_of
 from towline.cli.options import addresses_options, cluster_options, inject_option, output_option
-from towline.cli.output import narrator, told
-from towline.cluster.guest import Host
-from towline.errors import SessionError, TowlineError
+from towline.cli.output import narrator
+from towline.errors import SessionError
 from towline.features.findings import some
-from towline.features.state import Narrator
 from towline.features.uplink import targets
 from towline.features.uplink.capture import Choice
 from towline.features.uplink.connect import Connection, ConnectOptions
 from towline.kube.config import Access
 from towline.redirect.launch import start_helper
-from towline.session import background, control, runner
+from towline.session import control
 
 EPILOG = """\b
 Examples:
@@ -46,7 +45,7 @@ Examples:
 @via_options
 @name_options
 @addresses_options
-@click.option("-d", "--detach", is_flag=True, help="Go to the background when it is ready.")
+@detach_option
 @output_option
 def command(**chosen: Any) -> int:
     """Reach every service of the cluster by its name from this machine.
@@ -61,72 +60,21 @@ def command(**chosen: Any) -> int:
         access = permitted_access(chosen["kubeconfig"], chosen["context"], chosen["namespace"])
         _refuse_second(access)
         options = ConnectOptions(
-            agent_or_host(chosen), chosen["timeout"], names_of(chosen), _choice(chosen)
+            agent_or_host(chosen, tell), chosen["timeout"], names_of(chosen), _choice(chosen)
         )
-        if isinstance(options.agent, Host):
-            note_unused(tell, "the agent runs in a pod that is there already")
         if chosen["detach"]:
-            return _start_in_background(access, options, tell)
-        connection = Connection(access, options, tell)
-        return runner.run(lambda session: _serve(connection, tell, session, "Ctrl-C ends it."))
+            # Here sudo can ask for a password.
+            given = replace(options, helper=asyncio.run(start_helper()))
+            return run_in_background(
+                lambda tell: Connection(access, given, tell), tell, _ready_line, given.helper
+            )
+        return run(Connection(access, options, tell), tell, _ready_line)
 
 
 def _choice(chosen: Mapping[str, Any]) -> Choice:
     """What the options of addresses come to."""
     include, exclude = chosen["include"], chosen["exclude"]
     return Choice(targets.included(include), targets.excluded(exclude), chosen["pods"])
-
-
-async def _serve(connection: Connection, tell: Narrator, session: runner.Session, end: str) -> None:
-    """One session from its start to its end, about which `end` tells the user."""
-    answers = {"explain": connection.explain}
-    async with control.listen(connection.status, session.stop, answers), connection.open():
-        session.live()
-        status = connection.status()
-        tell.event("ready", _ready_line(status, end), **status)
-        await connection.ended()
-
-
-def _start_in_background(access: Access, options: ConnectOptions, tell: Narrator) -> int:
-    """Start the session in the background, and tell what it tells until it is ready.
-
-    The helper is started here, where sudo can ask for a password.
-    """
-    helper = asyncio.run(start_helper())
-
-    def relay(event: background.Event) -> None:
-        if event["event"] == "progress":
-            tell.progress(event["message"])
-        elif event["event"] == "error":
-            error = TowlineError(event["summary"], event["hint"])
-            error.exit_code = event["exit_code"]
-            raise error
-        else:
-            data = {key: event[key] for key in event if key not in ("event", "message")}
-            tell.event(event["event"], event["message"], **data)
-
-    given = replace(options, helper=helper)
-    return background.start(
-        lambda leash: _serve_in_background(access, given, leash), give=helper, on_event=relay
-    )
-
-
-def _serve_in_background(access: Access, options: ConnectOptions, leash: background.Leash) -> int:
-    """The session in the background, which tells all, errors too, as events."""
-
-    async def serve(session: runner.Session) -> None:
-        leash.hold(session.stop)
-        await _serve(connection, tell, session, "'tow disconnect' ends it.")
-
-    try:
-        with narrator("json") as tell:
-            connection = Connection(access, options, tell)
-            try:
-                return runner.run(serve)
-            except Exception as error:
-                raise told(error) from error
-    except TowlineError as error:
-        return error.exit_code
 
 
 def _refuse_second(access: Access) -> None:

@@ -97,9 +97,7 @@ TOOL = Tool(
         ),
     },
     below={("config", "list-profile"): "list-profiles"},
-    commands={
-        "forward": f"{NOT_YET} 'tow connect' reaches services by their names.",
-    },
+    commands={},
     moved=frozenset(
         {"-n", "--namespace", "-c", "--kubeconfig", "--context", "-i", "--image"},
     ),

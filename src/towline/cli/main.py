@@ -17,6 +17,7 @@ from towline.cli.command import Group
 # when it is used, so that `tow --help` stays quick.
 COMMANDS = {
     "connect": ("connect", "Reach every service of the cluster by its name from this machine."),
+    "forward": ("forward", "Reach a service, workload, pod or host by a port of this machine."),
     "exchange": (
         "exchange",
         "Answer the cluster's requests for a service or workload on this machine.",

@@ -67,6 +67,21 @@ def pods(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
 
 def exposed(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
     """The target's ports, alone or behind a port of this machine; several with commas."""
+    done, comma, last = incomplete.rpartition(",")
+    return _ports(ctx, incomplete, done + comma + _local(last))
+
+
+def forwarded(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
+    """The target's ports, alone or behind a port of this machine."""
+    return _ports(ctx, incomplete, _local(incomplete))
+
+
+def _local(text: str) -> str:
+    local, colon, _remote = text.rpartition(":")
+    return local + colon
+
+
+def _ports(ctx: click.Context, incomplete: str, begun: str) -> Offer:
     from towline.features import choices  # noqa: PLC0415
 
     # An option that lacks its value ends click's parsing: arguments are not assigned then.
@@ -77,9 +92,6 @@ def exposed(ctx: click.Context, _: click.Parameter, incomplete: str) -> Offer:
     def ask(client: Client) -> Awaitable[list[str]]:
         return choices.port_names(client, client.access.namespace, target)
 
-    done, comma, last = incomplete.rpartition(",")
-    local, colon, _remote = last.rpartition(":")
-    begun = done + comma + local + colon
     return _beginning(incomplete, (begun + port for port in _ask(ctx, ask)))
 
 

@@ -108,6 +108,14 @@ def ways(exposed: Iterable[Mapping[str, Any]], prefix: str = "") -> str:
     )
 
 
+def forwards(forwarded: Iterable[Mapping[str, Any]]) -> str:
+    """Which local ports lead where, as a session's status has them."""
+    suffix = {"TCP": "", "UDP": "/udp"}
+    return ", ".join(
+        f"{each['local']} → {each['remote']}{suffix[each['protocol']]}" for each in forwarded
+    )
+
+
 class JsonNarrator:
     """One JSON object a line on stdout: `{"event": …, "message": …, …}`."""
 

@@ -8,7 +8,7 @@ import click
 
 from towline.cli.command import Command
 from towline.cli.options import output_option
-from towline.cli.output import print_json, ways
+from towline.cli.output import forwards, print_json, ways
 from towline.features.findings import some
 from towline.session import control
 
@@ -57,6 +57,8 @@ def _what(session: dict[str, Any]) -> str:
     if "ranges" in session:
         ranges = some(map(str, session["ranges"]), ", ") or "no ranges yet"
         return ranges + ("" if session.get("echoes", True) else "; the agent may not ping")
+    if "forwarded" in session:
+        return f"{session['target']}: {forwards(session['forwarded'])}"
     what = session.get("service") or session.get("target", "")
     rules = " or ".join(session.get("match", ()))
     return f"{what}{f', {rules}' if rules else ''}: {ways(session.get('exposed', ()))}"

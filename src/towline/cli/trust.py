@@ -44,6 +44,7 @@ _HARMLESS = frozenset(
     }
 )
 _REASONS = {
+    "address": "it would open ports of this machine, and so the cluster, to others",
     "annotation": "programs of the cluster may give the agent's pod more than it has for one",
     "cluster-domain": "the cluster would answer for names that are not its own",
     "domain": "the cluster would answer for names that are not its own",

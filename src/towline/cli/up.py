@@ -101,10 +101,12 @@ def _form(name: str, context: click.Context) -> Form:
     command = main.main.get_command(context, name)
     assert command
     options = options_of(command)
+    arguments = [each for each in command.params if isinstance(each, click.Argument)]
     return Form(
-        tuple(str(each.name) for each in command.params if isinstance(each, click.Argument)),
+        tuple(str(each.name) for each in arguments if each.nargs == 1),
         {name: options[name] for name in options if name not in _NOT_OF_ENTRIES},
         isinstance(command, intercept.Command),
+        tuple(str(each.name) for each in arguments if each.nargs != 1),
     )
 
 

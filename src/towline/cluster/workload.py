@@ -73,21 +73,26 @@ def selector_text(selector: Mapping[str, Any]) -> str:
     return ",".join([*parts, f"!{AGENT_LABEL}"])
 
 
-async def ready_pods(client: Client, workload: Object) -> AsyncGenerator[int, None]:
-    """How many of a workload's pods are ready, now and each time that changes; for ever."""
-    where = selector_text(workload["spec"]["selector"])
-    watch = client.watch(PODS, namespace=workload["metadata"]["namespace"], labels=where)
-    ready, synced = set[str](), False
+async def ready_pods(
+    client: Client, namespace: str, *, labels: str = "", fields: str = ""
+) -> AsyncGenerator[Mapping[str, Object], None]:
+    """The pods that are ready by their names, now and each time that there is news; for ever.
+
+    `labels` and `fields` are selectors as the API has them.
+    """
+    watch = client.watch(PODS, namespace=namespace, labels=labels, fields=fields)
+    ready, synced = dict[str, Object](), False
     async with contextlib.aclosing(watch) as events:
         async for event in events:
             synced = synced or event.type is EventType.SYNCED
             if event.type is not EventType.SYNCED:
                 name = event.object["metadata"]["name"]
-                ready.discard(name)
-                if event.type is not EventType.DELETED and _is_ready(event.object):
-                    ready.add(name)
+                if event.type is EventType.DELETED or not _is_ready(event.object):
+                    ready.pop(name, None)
+                else:
+                    ready[name] = event.object
             if synced:
-                yield len(ready)
+                yield dict(ready)
 
 
 def _is_ready(pod: Object) -> bool:

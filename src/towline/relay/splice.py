@@ -221,8 +221,8 @@ class Splice(asyncio.Protocol):
             return
         try:
             local.write_eof()
-        except OSError as error:  # the local side has reset it, which we had no other way to see
-            self.reset(reason_of(error))
+        except OSError:  # the local side has reset it, which we had no other way to see
+            self.reset(Reason.RESET)
             return
         if self._local_eof and not self._unsent:
             sockets.close_in_order(local)

@@ -49,13 +49,16 @@ class Leash:
 
 
 def start(
-    serve: Callable[[Leash], int], *, give: socket.socket, on_event: Callable[[Event], None]
+    serve: Callable[[Leash], int],
+    *,
+    on_event: Callable[[Event], None],
+    give: socket.socket | None = None,
 ) -> int:
     """Run `serve` in a process in the background; returns 0 once it is ready, else its exit code.
 
     Its standard output is for events, one JSON object a line, which go to `on_event` (it may
-    raise) up to `ready`; its standard error is this process's until then. The socket `give` is
-    the background's from now on. A signal that ends programs ends it in order.
+    raise) up to `ready`; its standard error is this process's until then. A socket `give`
+    is the background's from now on. A signal that ends programs ends it in order.
     """
     ours, theirs = socket.socketpair()
     child = os.fork()
@@ -63,7 +66,8 @@ def start(
         ours.close()
         _be_child(serve, theirs)
     theirs.close()
-    give.close()
+    if give is not None:
+        give.close()
     return asyncio.run(_Watch(child).until_ready(ours, on_event))
 
 

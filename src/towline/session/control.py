@@ -13,11 +13,13 @@ import re
 import select
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from towline.features.state import Answer
 
 REPLY_SECONDS = 5.0
 LINE_LIMIT_BYTES = 1 << 20
@@ -33,8 +35,6 @@ STATUS_FIELDS = {
     "since": str,
 }
 
-Answer = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
-"""Answers a request of one kind, which has the values that the asker gave."""
 
 _NAME = re.compile(r"@(towline/(\d+)/(\d+))$")
 

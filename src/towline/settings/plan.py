@@ -24,12 +24,14 @@ _NULL = "tag:yaml.org,2002:null"
 class Form:
     """What an entry of a command may say: its arguments, all of which it needs, and its options.
 
-    `takes_program` says whether it may run a program of this machine besides.
+    `takes_program` says whether it may run a program of this machine besides. Of the arguments in
+    `several`, behind the others, there may be any number.
     """
 
     arguments: tuple[str, ...]
     options: Options
     takes_program: bool
+    several: tuple[str, ...] = ()
 
 
 Forms = Mapping[str, Form]
@@ -109,7 +111,8 @@ class _Reading:
         form = self.forms[command]
         what = f"Options of 'tow {command}' are needed here, each as 'option: value'."
         own = {} if item.tag == _NULL else self._members(item, what)
-        valid = {*form.arguments, *form.options, *([RUN] if form.takes_program else [])}
+        program = [RUN] if form.takes_program else []
+        valid = {*form.arguments, *form.several, *form.options, *program}
         for name, (its_key, _) in own.items():
             if name not in valid:
                 raise self._unknown(its_key, name, valid, f" of 'tow {command}'")
@@ -118,7 +121,7 @@ class _Reading:
             if name not in own:
                 raise self._error(place, f"'{command}' needs '{name}'.")
         named = [self._argument(name, own[name][1]) for name in form.arguments]
-        program = self._program(own[RUN][1]) if RUN in own else ()
+        more = [text for name in form.several for text in self._arguments(name, own)]
         options = []
         for name, option in form.options.items():
             if name in own:
@@ -128,7 +131,8 @@ class _Reading:
             elif option.required:
                 raise self._error(place, f"'{command}' needs '{name}'.")
         label = self._label(" ".join([command, *named]))
-        return Entry(label, command, (*named, *options), program)
+        running = self._program(own[RUN][1]) if RUN in own else ()
+        return Entry(label, command, (*named, *more, *options), running)
 
     def _program_alone(self, item: yaml.Node) -> Entry:
         hint = f"'{RUN}' has programs, each with '{COMMAND}: [python, worker.py]'."
@@ -154,6 +158,13 @@ class _Reading:
         if not text or text.startswith("-"):
             raise self._error(value, f"'{name}' needs a name.")
         return str(text)
+
+    def _arguments(self, name: str, own: Mapping[str, _Member]) -> list[str]:
+        """One or several, or none if it is not there."""
+        value = own[name][1] if name in own else None
+        if value is None or value.tag == _NULL:
+            return []
+        return [self._argument(name, each) for each in _items(value)]
 
     def _option(self, option: Option, value: yaml.Node) -> list[str]:
         """As it is on the command line; nothing for null, which leaves it to the settings."""

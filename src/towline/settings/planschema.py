@@ -57,6 +57,7 @@ def _one_or_several(one: Schema, *others: Schema) -> Schema:
 
 def _entry(command: str, form: Form) -> Schema:
     properties = {name: _argument(command, name) for name in form.arguments}
+    properties |= {name: _arguments(command, name) for name in form.several}
     properties |= {name: _option(option) for name, option in sorted(form.options.items())}
     required = [option.name for option in form.options.values() if option.required]
     if form.takes_program:
@@ -66,6 +67,13 @@ def _entry(command: str, form: Form) -> Schema:
 
 def _argument(command: str, name: str) -> Schema:
     return {"type": "string", "description": f"{name.upper()} of 'tow {command}'."}
+
+
+def _arguments(command: str, name: str) -> Schema:
+    """One or several, which may look like numbers."""
+    one: Schema = {"type": ["string", "number"]}
+    about = f"{name.upper()} of 'tow {command}'."
+    return {"description": about, "anyOf": [one, {"type": "array", "items": one}]}
 
 
 def _program_alone() -> Schema:

@@ -38,12 +38,6 @@ def test_options_come_to_an_agent(tmp_path: Path) -> None:
     assert spec.pod.patch == {"spec": {"runtimeClassName": "gvisor"}}
 
 
-def test_pod_that_is_there_is_taken_instead() -> None:
-    assert agent_or_host(context("connect", "--via=pod/web-0").params) == Host("web-0")
-    with pytest.raises(UsageError, match="--via"):
-        agent_or_host(context("connect", "--container=app").params)
-
-
 class Told:
     """What was told."""
 
@@ -55,6 +49,16 @@ class Told:
 
     def event(self, name: str, message: str, **_: Any) -> None:
         self.said.append(f"{name}: {message}")
+
+
+def test_pod_that_is_there_is_taken_instead() -> None:
+    told = Told()
+    with context("connect", "--via=pod/web-0", "--label=a=b") as chosen:
+        assert agent_or_host(chosen.params, told) == Host("web-0")
+    assert "--label: without effect" in told.said[0]
+    with context("connect", "--container=app") as chosen:
+        with pytest.raises(UsageError, match="--via"):
+            agent_or_host(chosen.params, told)
 
 
 def test_options_without_effect_are_told_if_they_were_given_and_not_set_for_all() -> None:

@@ -56,7 +56,7 @@ def test_selector_is_written_as_queries_have_it_and_leaves_agents_out() -> None:
     ) == ("app=web,tier in (front,back),track notin (canary),team,!old,!towline/agent")
 
 
-async def test_ready_pods_are_counted_as_they_come_and_go() -> None:
+async def test_ready_pods_are_known_as_they_come_and_go() -> None:
     async with ApiServer() as server, Client(server.access()) as client:
         for made in (
             pod("a", ready=True, app="web"),
@@ -65,17 +65,18 @@ async def test_ready_pods_are_counted_as_they_come_and_go() -> None:
             pod("other", ready=True, app="db"),
         ):
             await server.add("api/v1", "pods", made, namespace="default")
-        counts = workload.ready_pods(client, deployment(matchLabels={"app": "web"}))
-        async with aclosing(counts):
-            assert await anext(counts) == 1
+        labels = workload.selector_text({"matchLabels": {"app": "web"}})
+        found = workload.ready_pods(client, "default", labels=labels)
+        async with aclosing(found):
+            assert (await anext(found)).keys() == {"a"}
             key = Key(Collection("api/v1", "pods"), "default", "b")
             conditions = [{"type": "Ready", "status": "True"}]
             await server.store.update(
                 key, {**server.store.get(key), "status": {"conditions": conditions}}
             )
-            assert await anext(counts) == 2
+            assert (await anext(found)).keys() == {"a", "b"}
             await server.store.delete(key, {})
-            assert await anext(counts) == 1
+            assert (await anext(found)).keys() == {"a"}
 
 
 async def labels_of(client: Client, name: str) -> dict[str, str]:

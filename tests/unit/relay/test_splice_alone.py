@@ -228,7 +228,7 @@ async def test_local_reset_that_shows_at_the_eof_resets_the_stream() -> None:
         near.stream.send_eof()
         await link.carry()
 
-        assert near.told == [Reason.INTERNAL]
+        assert near.told == [Reason.RESET]
         assert local.ends == ["aborted"]
 
 

@@ -44,6 +44,7 @@ FORMS = {
         takes_program=True,
     ),
     "mirror": Form(("target",), options(option("mode", one_of("selector"))), takes_program=True),
+    "forward": Form(("target",), options(), takes_program=False, several=("ports",)),
     "preview": Form(
         ("name",), options(option("expose", multiple=True, required=True)), takes_program=False
     ),
@@ -96,6 +97,22 @@ def test_one_value_does_for_a_list() -> None:
 def test_switch_is_turned_on_or_off(value: str, word: str) -> None:
     (entry,) = entries(f"exchange: {{target: web, strict: {value}}}")
     assert entry.arguments == ("web", word)
+
+
+@pytest.mark.parametrize(
+    ("ports", "words"),
+    [
+        ("[8080:80, http]", ("8080:80", "http")),
+        ("8080:80", ("8080:80",)),
+        ("[]", ()),
+        ("", ()),
+    ],
+)
+def test_arguments_of_which_there_may_be_several_are_behind_the_others(
+    ports: str, words: tuple[str, ...]
+) -> None:
+    (entry,) = entries(f"forward: {{target: web, ports: {ports}}}")
+    assert entry == Entry("forward web", "forward", ("web", *words), ())
 
 
 def test_null_leaves_an_option_to_the_settings() -> None:

@@ -205,12 +205,14 @@ class Originals:
     async def _until_ready(self, number: int, wanted: int) -> None:
         if not wanted:
             return
-        async with aclosing(workload.ready_pods(self._client, self._found)) as counts:
-            async for ready in counts:
-                if ready >= number:
+        namespace = self._found["metadata"]["namespace"]
+        labels = workload.selector_text(self._found["spec"]["selector"])
+        async with aclosing(workload.ready_pods(self._client, namespace, labels=labels)) as found:
+            async for ready in found:
+                if len(ready) >= number:
                     return
                 self._tell.progress(
-                    f"Waiting for {self._target}: {ready} of {wanted} pods are ready"
+                    f"Waiting for {self._target}: {len(ready)} of {wanted} pods are ready"
                 )
 
 

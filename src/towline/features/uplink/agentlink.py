@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from towline.cluster.guest import Guest, Host
@@ -14,6 +15,11 @@ from towline.features.state import Narrator, SessionState
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
+
+
+def role_of(command: str) -> str:
+    """What the agent of a command is called in the cluster."""
+    return "uplink" if command == "connect" else command
 
 
 class AgentLink:
@@ -38,7 +44,7 @@ class AgentLink:
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._access = access
-        self._spec = spec
+        self._spec = spec if isinstance(spec, Host) else replace(spec, role=role_of(command))
         self._timeout_seconds = timeout_seconds
         self._tell = tell
         self._on_lost = on_lost

@@ -19,7 +19,7 @@ from towline.dns.policy import ClusterNames
 from towline.errors import RedirectError, TowlineError
 from towline.features import findings
 from towline.features.findings import Finding
-from towline.features.state import Narrator
+from towline.features.state import Answer, Narrator
 from towline.features.uplink.agentlink import AgentLink
 from towline.features.uplink.capture import Capture, Choice
 from towline.features.uplink.dialer import Dialer
@@ -73,7 +73,11 @@ class Connection:
             "dns": self._names.status() if self._names else {},
         }
 
-    async def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def answers(self) -> dict[str, Answer]:
+        """What other processes may ask it, by the command that asks."""
+        return {"explain": self._explain}
+
+    async def _explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """See :class:`~towline.features.uplink.explain.Explainer`; nothing until it is there."""
         return await self._explainer.explain(request) if self._explainer else {}
 

@@ -1,0 +1,57 @@
+"""Local ports: had at all addresses or not at all, and whose they are if not ours."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from towline.errors import SessionError, UsageError
+from towline.features.uplink import listening
+
+KINDS = [socket.SOCK_STREAM, socket.SOCK_DGRAM]
+
+
+def close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_free_port_is_the_same_on_both_loopbacks(kind: socket.SocketKind) -> None:
+    bound = listening.bind((), 0, kind)
+    assert {each.getsockname()[0] for each in bound} <= {"127.0.0.1", "::1"}
+    assert len({each.getsockname()[1] for each in bound}) == 1
+    close(bound)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_taken_port_is_refused_with_who_has_it(kind: socket.SocketKind) -> None:
+    bound = listening.bind(("127.0.0.1",), 0, kind)
+    port = bound[0].getsockname()[1]
+    with pytest.raises(SessionError) as caught:
+        listening.bind(("127.0.0.1",), port, kind)
+    assert f"127.0.0.1:{port}" in caught.value.summary
+    assert f"(process {os.getpid()})" in caught.value.summary
+    close(bound)
+
+
+def test_port_is_free_again_when_one_address_of_several_could_not_be_had() -> None:
+    taken = listening.bind(("127.0.0.2",), 0, socket.SOCK_STREAM)
+    port = taken[0].getsockname()[1]
+    with pytest.raises(SessionError):
+        listening.bind(("127.0.0.1", "127.0.0.2"), port, socket.SOCK_STREAM)
+    close(listening.bind(("127.0.0.1",), port, socket.SOCK_STREAM))
+    close(taken)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "no address"])
+def test_address_of_another_machine_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match=address):
+        listening.bind((address,), 0, socket.SOCK_STREAM)
+
+
+def test_nobody_is_known_to_have_a_port_where_there_is_nothing_to_read(tmp_path: Path) -> None:
+    assert listening.holder(80, tmp_path) == ""
