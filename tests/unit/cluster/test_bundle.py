@@ -1,6 +1,7 @@
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from towline.cluster import bundle
 def test_command_fits_one_argument_and_is_the_same_each_time() -> None:
     first = bundle.command()
     bundle.command.cache_clear()
+    bundle._packed.cache_clear()
     assert first == bundle.command()
     assert all(len(part) < bundle.ARGUMENT_LIMIT_BYTES for part in first)
 
@@ -18,6 +20,20 @@ def test_command_runs_the_agent_without_this_package() -> None:
     python = [sys.executable, "-I", "-S", *bundle.command()[1:]]
     run = subprocess.run([*python, "--help"], capture_output=True, text=True, check=True)
     assert "--grace-seconds" in run.stdout
+
+
+def test_where_there_is_no_memfd_no_file_is_left(tmp_path: Path) -> None:
+    _, _, loader, *rest = bundle.command()
+    without = f"import os; del os.memfd_create\n{loader}"
+    run = subprocess.run(
+        [sys.executable, "-ISc", without, *rest, "--help"],
+        env={"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--grace-seconds" in run.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("grace", ["0.1"])
