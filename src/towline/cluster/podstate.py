@@ -243,6 +243,8 @@ def _ended(status: Mapping[str, Any]) -> TowlineError:
     if not reason and terminated:
         reason = f"{terminated.get('reason')}, exit code {terminated.get('exitCode')}"
     hint = _IMAGE_HINT if terminated.get("exitCode") in (127, 128) else ""
+    if terminated.get("reason") == "OOMKilled":
+        hint = "It has used more memory than it may: give it more with --memory REQUEST:LIMIT."
     return AgentError(f"The agent's pod has ended: {reason or 'it is being deleted'}", hint)
 
 

@@ -14,8 +14,8 @@ _DECIMAL = {unit: Decimal(1000) ** at for at, unit in enumerate("num kMGTPE", st
 _BINARY = {f"{unit}i": Decimal(1024) ** at for at, unit in enumerate("KMGTPE", start=1)}
 _UNITS = {"": Decimal(1), **_DECIMAL, **_BINARY}
 
-# What Python alone takes. Kubernetes would take less, and the kernel end the agent at once.
-LEAST_MEMORY = "16Mi"
+# Kubernetes would take less, and the kernel end the agent, which starts with some 20 MiB.
+LEAST_MEMORY = "32Mi"
 
 
 @dataclass(frozen=True, slots=True)

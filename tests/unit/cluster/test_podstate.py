@@ -77,6 +77,12 @@ def test_first_failed_pull_is_still_waited_for() -> None:
     assert "ErrImagePull" in state.what
 
 
+def test_agent_that_ran_out_of_memory_is_told_with_the_option_for_it() -> None:
+    state = of_pod(pod("Failed", **container(terminated={"reason": "OOMKilled", "exitCode": 137})))
+    assert state.error is not None
+    assert "--memory" in state.error.hint
+
+
 def test_ended_container_says_its_exit_code() -> None:
     state = of_pod(pod("Failed", **container(terminated={"reason": "Error", "exitCode": 127})))
     assert state.phase is Phase.ENDED

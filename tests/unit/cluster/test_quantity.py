@@ -48,7 +48,7 @@ def test_cpu_that_makes_no_sense_is_refused(text: str) -> None:
         cpu(text)
 
 
-@pytest.mark.parametrize("text", ["512m", "1", "8Mi", "1Gi:512Mi", "512MB"])
+@pytest.mark.parametrize("text", ["512m", "1", "16Mi", "1Gi:512Mi", "512MB"])
 def test_memory_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--memory"):
         memory(text)
