@@ -81,6 +81,9 @@ PROGRAMS = (
 # No part of every lab: what benchmarks ask.
 ORIGIN = Program("origin")
 
+# Nor is what tests look names up with.
+LOOKUP = Program("lookup")
+
 # Nor is this: see :mod:`lab.istio`.
 ISTIO = Program(
     "istio",

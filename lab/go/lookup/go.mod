@@ -1,0 +1,3 @@
+module towline.dev/lab/lookup
+
+go 1.25.0
