@@ -8,7 +8,7 @@ from __future__ import annotations
 from towline.cli.othertools import NOT_YET, Spelling, Tool
 
 _NO_LOCAL_DNS = "Leave it out: the machine's own lookups are led to tow, on whatever port."
-_NO_PROXY = "There is no proxy, and none is needed: leave it out."
+_NO_PROXY = "It needs no proxy: leave it out. 'tow proxy' is one."
 
 _NO_AGENT = "Only commands that start an agent have it."
 

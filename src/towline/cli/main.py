@@ -18,6 +18,7 @@ from towline.cli.command import Group
 COMMANDS = {
     "connect": ("connect", "Reach every service of the cluster by its name from this machine."),
     "forward": ("forward", "Reach a service, workload, pod or host by a port of this machine."),
+    "proxy": ("proxy", "Be a SOCKS and HTTP proxy into the cluster; needs no root."),
     "exchange": (
         "exchange",
         "Answer the cluster's requests for a service or workload on this machine.",

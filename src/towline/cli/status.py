@@ -54,6 +54,10 @@ def _losses(session: dict[str, Any]) -> str:
 
 def _what(session: dict[str, Any]) -> str:
     """What it makes reachable."""
+    if "listening" in session:
+        return (
+            f"{'everything' if session['everything'] else 'the cluster'} by {session['listening']}"
+        )
     if "ranges" in session:
         ranges = some(map(str, session["ranges"]), ", ") or "no ranges yet"
         return ranges + ("" if session.get("echoes", True) else "; the agent may not ping")

@@ -49,6 +49,7 @@ _REASONS = {
     "cluster-domain": "the cluster would answer for names that are not its own",
     "domain": "the cluster would answer for names that are not its own",
     "exclude-domain": "names of the cluster would be asked elsewhere",
+    "listen": "it would open ports of this machine, and so the cluster, to others",
     "external": "it would open a program of this machine to whoever reaches the cluster",
     "force": "it would end other people's sessions",
     "image": "it is a program that would run in the cluster with your rights",

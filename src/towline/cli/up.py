@@ -29,7 +29,7 @@ from towline.settings.planschema import json_schema
 
 FILE = "towline.yaml"
 #: Which commands are sessions, as far as there are such commands.
-SESSIONS = ("connect", "exchange", "mesh", "mirror", "preview", "forward")
+SESSIONS = ("connect", "exchange", "mesh", "mirror", "preview", "forward", "proxy")
 # What is for `tow up` to say.
 _NOT_OF_ENTRIES = ("detach", "output")
 _TETHERED = (sys.executable, "-P", "-m", "towline.cli.tethered")

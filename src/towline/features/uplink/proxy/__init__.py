@@ -1,0 +1,1 @@
+"""A proxy of this machine that leads into the cluster: `tow proxy`."""

@@ -1,0 +1,1 @@
+"""What programs say to a proxy, and are answered: SOCKS and HTTP, without IO."""
