@@ -3,7 +3,7 @@
 laptop eth0 10.99.0.1 ── up0 10.99.0.2 node (API server, and 10.99.0.53, the world's DNS)
 
 The laptop has no default route, and of the node it reaches just the API server and the DNS
-server; the node forwards nothing between the laptop and its pods.
+server; the node forwards nothing between the laptop and its pods, but while :func:`routed` lasts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from lab import namespaces
@@ -54,8 +55,10 @@ _FIREWALL = f"""
 table inet lab
 delete table inet lab
 table inet lab {{
+    set routed4 {{ type ipv4_addr; flags interval; }}
     chain first {{
         type filter hook prerouting priority raw; policy accept;
+        iifname up0 ip daddr @routed4 accept
         iifname up0 ip daddr != {{ {NODE_V4}, {DNS_V4} }} drop
         iifname up0 ip6 daddr != {{ {NODE_V6}, {DNS_V6}, fe80::/10, ff00::/8 }} drop
     }}
@@ -73,6 +76,8 @@ table inet lab {{
         type filter hook forward priority filter + 10; policy accept;
         ip daddr {UNREACHABLE_V4} reject with icmp host-unreachable
         ip6 daddr {UNREACHABLE_V6} reject with icmpv6 addr-unreachable
+        iifname up0 ip daddr @routed4 accept
+        oifname up0 ip saddr @routed4 accept
         iifname up0 drop
         oifname up0 drop
     }}
@@ -106,6 +111,20 @@ def remove(layout: Layout) -> None:
     for net in (layout.node_net, layout.laptop_net):
         if net.exists():
             _run(["ip", "netns", "delete", net.name])
+
+
+@contextlib.contextmanager
+def routed(layout: Layout, network: str) -> Iterator[None]:
+    """The laptop reaches an IPv4 network of the cluster meanwhile, as by a VPN."""
+    element = f"inet lab routed4 {{ {network} }}"
+    route = ("dev", "eth0", "via", NODE_V4)
+    _run(["nft", f"add element {element}"], net=layout.node_net)
+    _run(["ip", "route", "add", network, *route], net=layout.laptop_net)
+    try:
+        yield
+    finally:
+        _run(["ip", "route", "del", network, *route], net=layout.laptop_net)
+        _run(["nft", f"delete element {element}"], net=layout.node_net)
 
 
 def node_rules(layout: Layout) -> str:
