@@ -16,6 +16,7 @@ from towline.agent.apiserver import ApiServer
 from towline.agent.association import Association, Udp
 from towline.agent.context import WAITING_BYTES
 from towline.agent.dial import Dial
+from towline.agent.direct import Direct
 from towline.agent.echo import Echo
 from towline.agent.intercept import Intercepted, Interception, Redirecting
 from towline.agent.resolve import resolve
@@ -134,6 +135,7 @@ class Agent:
     ) -> None:
         self.interception = Interception(intercepted, self._run, redirecting)
         self._waiting = Allowance(WAITING_BYTES)  # what is for a session that is too slow
+        self._direct = Direct(self.accept)
         self._routed = routed
         self._routing: Routing | None = None
         self._changed = changed
@@ -214,6 +216,7 @@ class Agent:
 
     async def close(self) -> None:
         """Drop the transports and end what still runs for them."""
+        self._direct.close()
         for peer in list(self._peers):
             peer.close()
         self.interception.close()
@@ -269,6 +272,8 @@ class Agent:
             Association(stream, Udp(), self._run, self._waiting)
         elif kind == Kind.ECHO:
             Association(stream, Echo(), self._run, self._waiting)
+        elif kind == Kind.DIRECT:
+            self._run(self._direct.serve(stream, Message(stream)))
         elif kind == Kind.ROUTE and self._routing is not None:
             self._run(self._routing.serve(stream, Message(stream)))
         else:

@@ -16,6 +16,7 @@ from towline.cli.detach import detach_option, run, run_in_background
 from towline.cli.nameoptions import name_options, names_of
 from towline.cli.options import addresses_options, cluster_options, inject_option, output_option
 from towline.cli.output import narrator
+from towline.cli.transportoption import transport_of, transport_option
 from towline.errors import SessionError
 from towline.features.findings import some
 from towline.features.uplink import targets
@@ -45,6 +46,7 @@ Examples:
 @via_options
 @name_options
 @addresses_options
+@transport_option
 @detach_option
 @output_option
 def command(**chosen: Any) -> int:
@@ -60,7 +62,11 @@ def command(**chosen: Any) -> int:
         access = permitted_access(chosen["kubeconfig"], chosen["context"], chosen["namespace"])
         _refuse_second(access)
         options = ConnectOptions(
-            agent_or_host(chosen, tell), chosen["timeout"], names_of(chosen), _choice(chosen)
+            agent_or_host(chosen, tell),
+            chosen["timeout"],
+            names_of(chosen),
+            _choice(chosen),
+            transport_of(chosen),
         )
         if chosen["detach"]:
             # Here sudo can ask for a password.

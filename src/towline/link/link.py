@@ -35,6 +35,8 @@ FIRST_RETRY_SECONDS = 0.1
 # against it, such as a sign-in that has ended, is left in peace for longer.
 LAST_RETRY_SECONDS = 1.0
 LAST_RETRY_OF_OTHERS_SECONDS = 5.0
+# So often a transport that others replace is looked at, whether it is needed no more.
+SEE_OUT_SECONDS = 1.0
 # An agent that has just started does not listen yet: what fails so early, or once, is not worth
 # a word.
 QUIET_SECONDS = 2.0
@@ -96,15 +98,19 @@ class Link:
         self._failures: Counter[str] = Counter()
         self._told: set[str] = set()
         self._goodbye = True
+        self._retired: set[Peer] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
         self.agent: Mapping[str, object] = {}
         """What the agent says of itself, as of the newest transport."""
 
     async def __aenter__(self) -> Link:
         self._stack.callback(Awakening(self._look_again).close)
-        group = await self._stack.enter_async_context(asyncio.TaskGroup())
-        keepers = [group.create_task(self._keep(first=n == 0)) for n in range(self._wanted)]
-        self._stack.callback(lambda: [keeper.cancel() for keeper in keepers])
+        self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._tasks = [
+            self._group.create_task(self._keep(first=n == 0)) for n in range(self._wanted)
+        ]
+        self._stack.callback(lambda: [task.cancel() for task in self._tasks])
         return self
 
     async def __aexit__(self, *details: Any) -> bool | None:
@@ -114,6 +120,14 @@ class Link:
                 peer.go_away("the session ends")
             peer.close()
         return await self._stack.__aexit__(*details)
+
+    def retire(self, which: Callable[[Peer], bool]) -> None:
+        """Let others take the place of some transports, which go on until their streams end."""
+        for peer in self._peers:
+            if peer not in self._retired and which(peer):
+                self._retired.add(peer)
+                self._tasks.append(self._group.create_task(self._see_out(peer)))
+        self._changed.beat()
 
     def abandon(self) -> None:
         """Let the agent believe at the end that we may come back."""
@@ -158,7 +172,8 @@ class Link:
         answering = self._answering(self._peers)
         if not answering:
             raise LinkLost("the link to the agent is down")
-        return min(answering, key=lambda peer: len(peer.streams))
+        # Those that are retired, only while no other has taken their place.
+        return min(answering, key=lambda peer: (peer in self._retired, len(peer.streams)))
 
     def open(self, kind: Kind, target: bytes, *, data: Buffer = b"") -> Stream:
         """Open a stream on the least busy transport, with `data` at once. Raises LinkLost."""
@@ -198,7 +213,7 @@ class Link:
 
     def _kept(self, held: list[Peer]) -> list[Peer]:
         """Those that are not lost; of those that are silent the last ones alone."""
-        held = [peer for peer in held if peer in self._peers]
+        held = [peer for peer in held if peer in self._peers and peer not in self._retired]
         silent = [peer for peer in held if peer.silent]
         for peer in silent[:-MOST_SILENT]:
             peer.abort(LinkLost("nothing was heard, and others took its place"))
@@ -222,6 +237,11 @@ class Link:
             self._add(peer)
         return peer
 
+    async def _see_out(self, peer: Peer) -> None:
+        while peer.streams and not peer.lost:
+            await self._changed.wait(SEE_OUT_SECONDS)
+        peer.close()
+
     def _add(self, peer: Peer) -> None:
         self._peers.append(peer)
         if self._on_transport:
@@ -232,6 +252,7 @@ class Link:
         if peer not in self._peers:
             return
         self._peers.remove(peer)
+        self._retired.discard(peer)
         self._look(str(error) if error else "the agent closed it")
 
     def _look(self, reason: str) -> None:

@@ -58,6 +58,7 @@ class Kind(enum.IntEnum):
     ROUTE = 5  # one JSON object each way, then EOF: what the agent's router is to do; no target
     UDP = 6  # messages of wire.association, for any number of peers; no target
     ECHO = 7  # the same for ICMP echoes
+    DIRECT = 8  # a key and its certificate, in PEM, then EOF; the port that is for who has it, EOF
 
 
 class Reason(enum.IntEnum):

@@ -9,8 +9,8 @@ from towline.errors import AccessError, AgentError, ConfigError, TowlineError, l
 from towline.kube.errors import ConnectionFailed, ServerError
 from towline.link.link import MOST_SILENT, Link
 from towline.relay.peer import LinkLost
-from towline.relay.request import request
-from towline.wire.frames import Kind
+from towline.relay.request import Message, request
+from towline.wire.frames import Kind, Reason
 
 
 async def test_link_brings_up_what_was_asked_for_and_knows_the_agent() -> None:
@@ -192,6 +192,27 @@ async def test_change_of_the_network_has_transports_asked_and_the_next_try_made_
         link._look_again()
         async with asyncio.timeout(10):
             assert await log.events.get() == "up"
+
+
+async def test_transport_that_is_retired_goes_on_until_its_streams_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("towline.link.link.SEE_OUT_SECONDS", 0.01)
+    async with linked(transports=1) as (cluster, link, log), asyncio.timeout(20):
+        old = link.peer
+        stream = link.open(Kind.RESOLVE, b"")
+        Message(stream)
+        link.retire(lambda peer: peer is old)
+        assert link.peer is old, "there is no other yet"
+        while link.peer is old:
+            await asyncio.sleep(0)
+        assert cluster.attempts == 2
+        assert not old.lost
+        stream.reset(Reason.CANCELLED)
+        while not old.lost:
+            await asyncio.sleep(0)
+        assert log.events.empty(), "the link was there all the time"
+        assert cluster.attempts == 2
 
 
 async def test_end_of_the_link_ends_the_agent() -> None:

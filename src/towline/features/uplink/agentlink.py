@@ -12,6 +12,7 @@ from towline.cluster.guest import Guest, Host
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
 from towline.features.state import Narrator, SessionState
+from towline.features.uplink.shortcut import Shortcut, Transport
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
@@ -41,6 +42,7 @@ class AgentLink:
         timeout_seconds: float,
         tell: Narrator,
         *,
+        transport: Transport = Transport.AUTO,
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._access = access
@@ -52,12 +54,16 @@ class AgentLink:
         self._stack = AsyncExitStack()
         self._keeper: AgentKeeper | Guest | None = None
         self._link: Link | None = None
+        # Each transport to a guest has an agent of its own, and none can be asked to wait for it.
+        self._transport = Transport.API if isinstance(spec, Host) else transport
+        self._shortcut: Shortcut | None = None
 
     def status(self) -> dict[str, Any]:
         """How the session is doing, fit for JSON."""
         return {
             **self._state.status(),
             "streams": self._link.streams if self._link else 0,
+            "transport": self._shortcut.transport if self._shortcut else "",
         }
 
     @property
@@ -85,11 +91,16 @@ class AgentLink:
         """Inside, the link is up, or coming back, to a new agent if need be."""
         assert self._keeper
         keeper = self._keeper
-        async with Link(keeper.connect, self._state) as link, asyncio.TaskGroup() as group:
+        self._shortcut = shortcut = Shortcut(keeper.connect, self._transport)
+        async with (
+            Link(shortcut.connect, self._state, on_transport=shortcut.consider) as link,
+            asyncio.TaskGroup() as group,
+        ):
             self._link = link
             self._tell.progress("Waiting for the agent to answer")
             await link.first(self._timeout_seconds)
             await keeper.ready()
+            await shortcut.begin(link, group)
             settling = group.create_task(keeper.settle(), name="settle")
             try:
                 yield link

@@ -28,6 +28,7 @@ from towline.features.uplink.flows import Flows
 from towline.features.uplink.leads import Leads, hosts_of
 from towline.features.uplink.nameoptions import NameOptions
 from towline.features.uplink.names import Names, Nameservers
+from towline.features.uplink.shortcut import Transport
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
@@ -44,6 +45,7 @@ class ConnectOptions:
     timeout_seconds: float
     names: NameOptions = field(default_factory=NameOptions)
     choice: Choice = field(default_factory=Choice)
+    transport: Transport = Transport.AUTO
     helper: socket.socket | None = None
 
 
@@ -55,7 +57,13 @@ class Connection:
         self._options = options
         self._tell = tell
         self._agent = AgentLink(
-            "connect", access, options.agent, options.timeout_seconds, tell, on_lost=self._lost
+            "connect",
+            access,
+            options.agent,
+            options.timeout_seconds,
+            tell,
+            transport=options.transport,
+            on_lost=self._lost,
         )
         self._redirect: Redirect | None = None
         self._capture: Capture | None = None
