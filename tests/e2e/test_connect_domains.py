@@ -97,6 +97,18 @@ def test_answer_that_is_kept_is_not_asked_for_again(laptop):
     assert (after["cluster"], after["cached"]) == (before["cluster"], before["cached"] + 1)
 
 
+def test_what_is_kept_is_forgotten_when_the_agent_is_replaced(lab, laptop, session):
+    ask(laptop, "db.corp.internal", "TXT")
+    (status,) = json.loads(laptop.run(laptop.tow, "status", "-o", "json").stdout)
+    told = len(session.events)
+    lab.kubectl("delete", "pod", status["agent"], "-n", "default", "--now")
+    session.event("reconnected", after=told)
+    before = counts(laptop)
+    ask(laptop, "db.corp.internal", "TXT")
+    after = counts(laptop)
+    assert (after["cluster"], after["cached"]) == (before["cluster"] + 1, before["cached"])
+
+
 def test_cluster_answers_under_the_domain_that_it_is_said_to_have(lab, laptop):
     """It has two, and tells its pods of the other."""
     address = objects.addresses_of_service(lab, "web")[0]
