@@ -298,3 +298,22 @@ def test_connections_side_by_side_keep_apart(lab, laptop):
         await asyncio.gather(*(one(number) for number in range(100)))
 
     laptop.call(lambda: asyncio.run(everyone()))
+
+
+def test_status_tells_of_flows_and_bytes(lab, laptop, session):
+    with laptop.connect_to(address(lab, "sample", 4), ECHO) as client:
+        client.sendall(b"x" * 100_000)
+        read = 0
+        while read < 100_000:
+            read += len(client.recv(100_000))
+        (line,) = [
+            line.strip()
+            for line in laptop.run(laptop.tow, "status").stdout.splitlines()
+            if "flow" in line
+        ]
+    flows, received, sent, *_, way = line.split(", ")
+    assert int(flows.split()[0]) >= 1
+    assert received.startswith("received ")
+    assert received.endswith(("kB", "MB", "GB"))
+    assert sent.startswith("sent ")
+    assert way == "through the API"

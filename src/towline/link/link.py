@@ -89,6 +89,7 @@ class Link:
         self._on_opened = on_opened
         self._wanted = transports
         self._peers: list[Peer] = []
+        self._gone_received = self._gone_sent = 0
         self._changed = _Pulse()
         self._awakened = _Pulse()
         self._up = asyncio.Event()
@@ -165,6 +166,21 @@ class Link:
     def streams(self) -> int:
         """How many flows there are, over all transports."""
         return sum(len(peer.streams) for peer in self._peers)
+
+    @property
+    def received(self) -> int:
+        """Bytes that have come since the beginning, over all transports."""
+        return self._gone_received + sum(peer.received for peer in self._peers)
+
+    @property
+    def sent(self) -> int:
+        """Bytes that have been sent since the beginning, over all transports."""
+        return self._gone_sent + sum(peer.sent for peer in self._peers)
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds to the agent and back, as last measured while it was quiet; None before that."""
+        return min((peer.round_trip for peer in self._peers if peer.round_trip), default=None)
 
     @property
     def peer(self) -> Peer:
@@ -252,6 +268,8 @@ class Link:
         if peer not in self._peers:
             return
         self._peers.remove(peer)
+        self._gone_received += peer.received
+        self._gone_sent += peer.sent
         self._retired.discard(peer)
         self._look(str(error) if error else "the agent closed it")
 

@@ -60,6 +60,10 @@ class Peer(asyncio.Protocol):
         self.streams: dict[int, Stream] = {}
         self.last_heard = 0.0
         """Loop time at which something was last received."""
+        self.received = self.sent = 0
+        """Bytes so far, all that the protocol adds included."""
+        self.round_trip: float | None = None
+        """Seconds from the last ping that was answered to its answer; None before one was."""
         self._on_opened = on_opened
         self._on_goaway = on_goaway
         self._on_silence = on_silence
@@ -72,6 +76,7 @@ class Peer(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._silent = 0  # ticks since something was last received
         self._told_silent = False
+        self._pinged = (0, 0.0)  # the last ping's token, and when it was sent
         self._lost = False
         self._error: BaseException | None = None
         self._write_paused = False
@@ -181,6 +186,7 @@ class Peer(asyncio.Protocol):
         if self._lost:
             return
         self.last_heard = self._loop.time()
+        self.received += len(data)
         self._silent = 0
         if self._told_silent:
             self._tell_silence(False)
@@ -256,6 +262,7 @@ class Peer(asyncio.Protocol):
             output = self.mux.take_output()
             self._queued = 0
             if output:
+                self.sent += sum(map(len, output))
                 # One buffer: a transport would send several one by one, or join them itself.
                 self._transport.write(b"".join(output) if len(output) > 1 else output[0])
                 self._flushed = self._loop.time()
@@ -322,7 +329,8 @@ class Peer(asyncio.Protocol):
             self._on_goaway(event.reason)
 
     def _pong(self, event: events.Pong) -> None:
-        """That something came is what counts."""
+        if event.token == self._pinged[0]:
+            self.round_trip = self._loop.time() - self._pinged[1]
 
     def _handler(self, stream: int) -> StreamHandler | None:
         handle = self.streams.get(stream)
@@ -354,7 +362,8 @@ class Peer(asyncio.Protocol):
         self._silent += 1
 
     def _ping(self) -> None:
-        self.mux.ping(self._silent)
+        self._pinged = (self._pinged[0] + 1, self._loop.time())
+        self.mux.ping(self._pinged[0])
         self._flush()
 
     def _tell_silence(self, silent: bool) -> None:

@@ -215,6 +215,20 @@ async def test_transport_that_is_retired_goes_on_until_its_streams_have_ended(
         assert cluster.attempts == 2
 
 
+async def test_bytes_are_counted_over_all_transports_that_there_were() -> None:
+    async with linked(transports=1) as (cluster, link, log):
+        counts = (link.received, link.sent)
+        assert min(counts) > 0
+        await cluster.lose()
+        assert await log.events.get() == "down"
+        assert (link.received, link.sent) >= counts
+        await cluster.start()
+        assert await log.events.get() == "up"
+        assert link.received > counts[0]
+        assert link.sent > counts[1]
+        assert link.round_trip is None
+
+
 async def test_end_of_the_link_ends_the_agent() -> None:
     cluster, log = Cluster(), Log()
     await cluster.start()

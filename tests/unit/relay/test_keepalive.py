@@ -100,6 +100,21 @@ def test_probe_tells_within_the_time_of_a_ping() -> None:
     in_silence(check)
 
 
+def test_answer_to_the_last_ping_tells_the_round_trip() -> None:
+    async def check(silence: Silence) -> None:
+        near = silence.link.near
+        assert near.round_trip is None
+        near.probe()
+        await silence.skip(2)
+        await silence.link.carry()
+        assert near.round_trip is not None
+        assert 2 <= near.round_trip < 3
+        assert near.sent == silence.link.far.received > 0
+        assert near.received == silence.link.far.sent > 0
+
+    in_silence(check)
+
+
 def test_probe_that_is_answered_is_no_news() -> None:
     async def check(silence: Silence) -> None:
         silence.link.near.probe()

@@ -63,6 +63,9 @@ class AgentLink:
         return {
             **self._state.status(),
             "streams": self._link.streams if self._link else 0,
+            "received": self._link.received if self._link else 0,
+            "sent": self._link.sent if self._link else 0,
+            "round_trip": self._link.round_trip if self._link else None,
             "transport": self._shortcut.transport if self._shortcut else "",
         }
 
