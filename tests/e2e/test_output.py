@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from lab.programs import KUBERNETES_VERSION
 from lab.users import NAMESPACE_ONLY
 from tests.e2e import objects
 from tests.e2e.tow import GRACE, connected, starting
-from towline.features.findings import RESOLVED_SOCKET
+from towline.redirect.resolved import SOCKET
 
 pytestmark = pytest.mark.usefixtures("no_trace")
 
@@ -164,18 +165,24 @@ def test_check_sees_the_agents_of_running_sessions(laptop):
     assert session.ready()["agent"].rpartition("-")[0] in done.stdout
 
 
-def test_check_tells_of_lookups_that_pass_by_the_nameservers(laptop):
+def test_check_tells_of_a_systemd_resolved_that_cannot_be_led(laptop):
     nsswitch = laptop.input("nsswitch.conf", "hosts: files resolve [!UNAVAIL=return] dns\n")
     covered = replace(laptop, covers=((Path("/etc/nsswitch.conf"), nsswitch),))
     script = (
-        f"mkdir -p {RESOLVED_SOCKET.parent}; touch {RESOLVED_SOCKET}; {laptop.tow} check -o json; "
-        f"code=$?; rm -r {RESOLVED_SOCKET.parents[1]}; exit $code"
+        "import os, shutil, socket, subprocess, sys\n"
+        f"os.makedirs({str(SOCKET.parent)!r})\n"
+        "listening = socket.socket(socket.AF_UNIX)\n"
+        f"listening.bind({str(SOCKET)!r})\n"
+        "listening.listen()\n"
+        f"code = subprocess.call([{str(laptop.tow)!r}, 'check', '-o', 'json'])\n"
+        f"shutil.rmtree({str(SOCKET.parents[1])!r})\n"
+        "sys.exit(code)"
     )
-    done = covered.run("sh", "-c", script)
+    done = covered.run(sys.executable, "-c", script)
     assert done.returncode == 1
     (problem,) = [found for found in json.loads(done.stdout) if found["verdict"] == "problem"]
     assert problem["name"] == "dns"
-    assert "systemd-resolved" in problem["what"]
+    assert "resolvectl" in problem["what"]
     assert "/etc/nsswitch.conf" in problem["hint"]
 
 

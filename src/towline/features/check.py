@@ -18,7 +18,8 @@ from towline.kube.access import Right, missing_rights
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.kube.errors import ApiError
-from towline.redirect import conflicts, probes
+from towline.redirect import conflicts, probes, resolved
+from towline.redirect.resolved import ResolvedError
 
 
 def useful_rights(namespace: str) -> list[Right]:
@@ -32,7 +33,10 @@ async def check(access: Access) -> AsyncIterator[Finding]:
     """Look at this machine and at the cluster; one finding after the other, each when known."""
     for probe in await probes.probe_all():
         yield _of_probe(probe)
-    yield findings.of_names(ResolvConfFile().current())
+    conf = ResolvConfFile().current()
+    yield findings.of_names(conf)
+    if findings.asks_resolved(conf):
+        yield await _resolved()
     async with Client(access) as client:
         try:
             version = _version(await client.get_raw("/version"))
@@ -61,6 +65,13 @@ def _of_probe(probe: probes.Probe) -> Finding:
     else:
         verdict = Verdict.PROBLEM
     return Finding(probe.name, verdict, probe.what, probe.hint)
+
+
+async def _resolved() -> Finding:
+    try:
+        return findings.of_resolved(await asyncio.to_thread(resolved.guards))
+    except ResolvedError as error:
+        return findings.of_unwilling_resolved(str(error))
 
 
 async def _rights(client: Client, namespace: str) -> AsyncIterator[Finding]:

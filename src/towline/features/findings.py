@@ -9,11 +9,12 @@ from pathlib import Path
 
 from towline.cluster.ranges import Answer, Kind, Network, Source, merge
 from towline.dns.resolvconf import ResolvConf
+from towline.redirect import resolved
 from towline.redirect.conflicts import Conflict
 
 NSSWITCH = Path("/etc/nsswitch.conf")
-# Where nss-resolve asks systemd-resolved, past all nameservers; without it, it gives way to `dns`.
-RESOLVED_SOCKET = Path("/run/systemd/resolve/io.systemd.Resolve")
+# The nameservers that are systemd-resolved itself (systemd-resolved(8)).
+_STUBS = frozenset({"127.0.0.53", "127.0.0.54"})
 LISTED = 5
 
 
@@ -35,20 +36,9 @@ class Finding:
     hint: str = ""
 
 
-def of_names(
-    conf: ResolvConf, *, nsswitch: Path = NSSWITCH, resolved_socket: Path = RESOLVED_SOCKET
-) -> Finding:
+def of_names(conf: ResolvConf) -> Finding:
     """Whether this machine's lookups can be led to the session's resolver."""
     asked = ", ".join(conf.nameservers)
-    if resolved_socket.exists() and "resolve" in _asked_before_dns(nsswitch):
-        return Finding(
-            "dns",
-            Verdict.PROBLEM,
-            "programs ask systemd-resolved directly (nss-resolve), past the nameservers of "
-            f"resolv.conf ({asked}): cluster names do not resolve in them",
-            "Take 'resolve' out of the hosts line of /etc/nsswitch.conf; lookups then go through "
-            "resolv.conf, to systemd-resolved's stub.",
-        )
     # The first is asked, and the others only when it is silent.
     first = conf.nameservers if conf.rotate else conf.nameservers[:1]
     if any(map(is_link_local, first)):
@@ -60,6 +50,40 @@ def of_names(
             "Put a nameserver with another address first in /etc/resolv.conf.",
         )
     return Finding("dns", Verdict.OK, f"lookups go to {asked}, and can be led to the session")
+
+
+def asks_resolved(
+    conf: ResolvConf, *, nsswitch: Path = NSSWITCH, resolved_socket: Path = resolved.SOCKET
+) -> bool:
+    """Whether programs look names up in systemd-resolved: by its own ways, or as a nameserver."""
+    is_asked = "resolve" in _asked_before_dns(nsswitch) or _STUBS.intersection(conf.nameservers)
+    return bool(is_asked) and resolved.is_running(resolved_socket)
+
+
+def of_resolved(guards: Iterable[str]) -> Finding:
+    """What is found through systemd-resolved, which has these guards for names of the world."""
+    guarding = " and ".join(guards)
+    if not guarding:
+        return Finding("dns", Verdict.OK, "systemd-resolved can be led to ask the session")
+    return Finding(
+        "dns",
+        Verdict.WARNING,
+        f"systemd-resolved uses {guarding}, and the session leaves all names to it that may be the "
+        "world's: programs that ask it do not find NAME.NAMESPACE",
+        "Write NAME.NAMESPACE.svc, which they do find.",
+    )
+
+
+def of_unwilling_resolved(reason: str) -> Finding:
+    """That systemd-resolved cannot be led to ask the session."""
+    return Finding(
+        "dns",
+        Verdict.PROBLEM,
+        f"{reason.rstrip('.')}: programs that ask systemd-resolved by itself (nss-resolve, D-Bus) "
+        "do not find the cluster's names",
+        "Take 'resolve' out of the hosts line of /etc/nsswitch.conf; lookups then go to the "
+        "nameservers of /etc/resolv.conf.",
+    )
 
 
 def is_link_local(server: str) -> bool:

@@ -156,4 +156,9 @@ def _refused(fields: dict[str, object]) -> TowlineError:
     hint = _HINTS.get(str(fields["error"]), "")
     if fields["error"] == "rank":
         return RedirectError("There are too many sessions on this machine.", hint)
+    if fields["error"] == "resolved":
+        return RedirectError(
+            f"systemd-resolved does not take the session's nameserver: {fields.get('reason')}",
+            "Run `resolvectl status`: it says how systemd-resolved is doing.",
+        )
     return RedirectError(f"This machine refused the redirect: {fields.get('reason')}", hint)

@@ -103,6 +103,13 @@ class Redirect:
         """
         await self._channel.ask(messages.CaptureDns(tuple(nameservers), port))
 
+    async def set_link_dns(self, domains: Sequence[str], port: int) -> None:
+        """Have systemd-resolved ask `port` of 127.0.0.1 for names in `domains` (see resolvectl(1)).
+
+        It forgets that, and all answers, with the device; or before, when there are no domains.
+        """
+        await self._channel.ask(messages.SetLinkDns(tuple(domains), port))
+
     async def upstream_socket(
         self, family: socket.AddressFamily, kind: socket.SocketKind
     ) -> socket.socket:

@@ -18,6 +18,7 @@ from towline.redirect.device import NoFreeAddressError, NoFreeRankError
 from towline.redirect.kernel import Kernel
 from towline.redirect.messages import InvalidRequest
 from towline.redirect.nft import NftError
+from towline.redirect.resolved import ResolvedError
 
 _Reply = tuple[dict[str, object], Sequence[socket.socket | int]]
 
@@ -65,6 +66,8 @@ class _Session:
             return _failure("request", error)
         except NftError as error:
             return _failure("nftables", error)
+        except ResolvedError as error:
+            return _failure("resolved", error)
         except NoFreeRankError as error:
             return _failure("rank", error)
         except (OSError, NoFreeAddressError) as error:
@@ -102,6 +105,16 @@ class _Session:
 
 def _carry_out(kernel: Kernel, request: messages.Request) -> _Reply:
     match request:
+        case messages.ShareTable():
+            return {}, (kernel.share_table(),)
+        case messages.UpstreamSocket(version, transport):
+            return {}, (kernel.upstream_socket(version, transport),)
+    _change(kernel, request)
+    return {}, ()
+
+
+def _change(kernel: Kernel, request: messages.Request) -> None:
+    match request:
         case messages.Admit(syn):
             kernel.admit(syn)
         case messages.Refuse(segment, answer):
@@ -116,11 +129,8 @@ def _carry_out(kernel: Kernel, request: messages.Request) -> _Reply:
             kernel.redirect_tcp(port)
         case messages.CaptureDns(nameservers, port):
             kernel.capture_dns(nameservers, port)
-        case messages.ShareTable():
-            return {}, (kernel.share_table(),)
-        case messages.UpstreamSocket(version, transport):
-            return {}, (kernel.upstream_socket(version, transport),)
-    return {}, ()
+        case messages.SetLinkDns(domains, port):
+            kernel.set_link_dns(domains, port)
 
 
 def _failure(kind: str, error: Exception) -> _Reply:

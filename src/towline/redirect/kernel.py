@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from towline.redirect import device, packets, ruleset
+from towline.redirect import device, packets, resolved, ruleset
 from towline.redirect.elements import Elements
 from towline.redirect.messages import Answer, InvalidRequest, IPNetwork, Transport
 from towline.redirect.nft import Nftables, NftError
@@ -90,6 +90,19 @@ class Kernel:
     def capture_dns(self, nameservers: tuple[IPAddress, ...], port: int) -> None:
         """Redirect queries to nameservers to a port."""
         self._nft.run(ruleset.capture_dns(self.device.rank, nameservers, port))
+
+    def set_link_dns(self, domains: tuple[str, ...], port: int) -> None:
+        """Have systemd-resolved ask a port for names in domains, or without any no more.
+
+        Raises :class:`~towline.redirect.resolved.ResolvedError` too.
+        """
+        rank = self.device.rank
+        if domains:
+            self._nft.run(ruleset.capture_link(rank, port))
+            resolved.set_link(self.device.name, domains)
+        else:
+            resolved.set_link(self.device.name, ())
+            self._nft.run(ruleset.capture_link(rank, 0))
 
     def admit(self, syn: Segment) -> None:
         """Open the SYN's destination and send it again, through the device as the first time."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +30,7 @@ MAX_MESSAGE_BYTES = 80 * 1024
 NO_PEER_STATUS = 93
 MAX_RANGES = 256  # in one request
 MAX_NAMESERVERS = 16
+MAX_DOMAINS = 64
 
 # What no cluster's range may touch: this host, this link, groups, and the broadcast. Not all of
 # 240.0.0.0/4: clusters do use it for pods, and Linux routes it like any other.
@@ -47,6 +49,9 @@ _FORBIDDEN = tuple(
 )
 # A range shorter than this would take over much more than any cluster has.
 _SHORTEST_PREFIX = {4: 7, 6: 16}
+_MAX_DOMAIN_CHARACTERS = 255
+# A domain as resolvectl(1) takes it: `~` says that names are not completed with it.
+_DOMAIN = re.compile(r"~\.|~?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
 class InvalidRequest(ValueError):  # noqa: N818 (a refusal, named for what was refused)
@@ -102,6 +107,17 @@ class CaptureDns:
 
 
 @dataclass(frozen=True, slots=True)
+class SetLinkDns:
+    """Have systemd-resolved ask this port of 127.0.0.1 for names in these domains.
+
+    They are written as resolvectl(1) takes them. None: it shall ask no more.
+    """
+
+    domains: tuple[str, ...]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Admit:
     """The SYN's destination accepts: open it, and send the SYN once more."""
 
@@ -140,6 +156,7 @@ Request = (
     | RemoveRoutes
     | RedirectTcp
     | CaptureDns
+    | SetLinkDns
     | Admit
     | Refuse
     | Forget
@@ -160,6 +177,8 @@ def encode(request: Request) -> bytes:
             fields = {"port": port}
         case CaptureDns(nameservers, port):
             fields = {"nameservers": [str(each) for each in nameservers], "port": port}
+        case SetLinkDns(domains, port):
+            fields = {"domains": domains, "port": port}
         case Admit(syn):
             packet = syn.packet.data
         case Refuse(segment, answer):
@@ -295,6 +314,14 @@ def _read_capture_dns(fields: Mapping[str, object], _packet: bytes) -> Request:
     return CaptureDns(tuple(nameservers), _port(fields))
 
 
+def _read_set_link_dns(fields: Mapping[str, object], _packet: bytes) -> Request:
+    domains = _texts(fields, "domains", MAX_DOMAINS)
+    for text in domains:
+        if len(text) > _MAX_DOMAIN_CHARACTERS or not _DOMAIN.fullmatch(text):
+            raise InvalidRequest(f"{text[:_MAX_DOMAIN_CHARACTERS]} is not a domain")
+    return SetLinkDns(tuple(domains), _port(fields))
+
+
 def _read_admit(_fields: Mapping[str, object], packet: bytes) -> Request:
     segment = _segment(packet)
     if not segment.opens:
@@ -331,6 +358,7 @@ _READERS = {
     RemoveRoutes.__name__: _read_remove_routes,
     RedirectTcp.__name__: _read_redirect_tcp,
     CaptureDns.__name__: _read_capture_dns,
+    SetLinkDns.__name__: _read_set_link_dns,
     Admit.__name__: _read_admit,
     Refuse.__name__: _read_refuse,
     Forget.__name__: _read_forget,

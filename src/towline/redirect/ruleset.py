@@ -7,6 +7,7 @@ of sessions, and of other people's tables, go about their own traffic.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ _ZONE_PRIORITY = -300
 # Kubernetes (0x4000, 0x8000), Tailscale (0xff0000: 0x04, 0x08) or wg-quick choose packets.
 _MARK_BASE = 0x70770000
 
+# Whom systemd-resolved asks at a session's device: an address of loopback, which it asks whatever
+# the device, and on which nobody listens (84, 79, 87 spell TOW).
+LINK_SERVER = ipaddress.IPv4Address("127.84.79.87")
+_TO_LINK_SERVER = f"ip daddr {LINK_SERVER} meta l4proto {{ tcp, udp }} th dport 53"
+
 
 def device(rank: int) -> str:
     """Name the device, and the table, of the session of a rank."""
@@ -48,7 +54,9 @@ def create_table(rank: int) -> str:
     when the destination has accepted, is new to the nat chain) to the device. One that was
     tracked since its destination was open when it passed the raw hook, and not when it came to
     nat, would be stuck in conntrack: it is dropped, and the program's next one is judged anew.
-    Packets of others (containers) are not redirected: told so instead of left waiting.
+    Packets of others (containers) are not redirected: told so instead of left waiting. Queries to
+    the device's own nameserver that no session takes are refused, though some program may listen
+    on all addresses.
 
     Lookups by UDP are tracked in a zone of the session's own. Elsewhere conntrack would go by
     what it knows of a socket from before: one that was used before the session would bypass it,
@@ -70,6 +78,8 @@ table inet {name} {{
   }}
   chain nameservers {{
   }}
+  chain link {{
+  }}
   chain raw {{
     type filter hook output priority raw;
     oifname "{name}" tcp flags syn / syn,ack,rst jump unopened
@@ -80,7 +90,12 @@ table inet {name} {{
   chain nat {{
     type nat hook output priority {_NAT_PRIORITY - rank};
     jump nameservers
+    jump link
     oifname "{name}" jump opened
+  }}
+  chain untaken {{
+    type filter hook output priority filter;
+    {_TO_LINK_SERVER} reject
   }}
   chain forward {{
     type filter hook forward priority filter;
@@ -114,8 +129,7 @@ def capture_dns(rank: int, nameservers: Sequence[IPAddress], port: int) -> str:
     chain comes first; its own query comes to the next older session, and so on to the
     nameserver itself.
     """
-    name = device(rank)
-    exempt = f"meta mark {mark(0):#x}-{mark(rank):#x} return"
+    name, exempt = device(rank), _exempt(rank)
     lines = [
         f"flush chain inet {name} nameservers",
         f"add rule inet {name} nameservers {exempt}",
@@ -134,3 +148,24 @@ def capture_dns(rank: int, nameservers: Sequence[IPAddress], port: int) -> str:
                 f"add rule inet {name} zones udp dport 53 {them} ct zone set {port}",
             ]
     return "\n".join(lines)
+
+
+def capture_link(rank: int, port: int) -> str:
+    """Redirect queries to the device's own nameserver as :func:`capture_dns` does for others.
+
+    That nameserver is the same for all sessions, so that the newest one is asked first, whatever
+    device a query is for. Port 0: nothing is redirected any more.
+    """
+    name = device(rank)
+    lines = [f"flush chain inet {name} link"]
+    if port:
+        lines += [
+            f"add rule inet {name} link {_exempt(rank)}",
+            f"add rule inet {name} link {_TO_LINK_SERVER} redirect to :{port}",
+        ]
+    return "\n".join(lines)
+
+
+def _exempt(rank: int) -> str:
+    """The rule that leaves alone what this session and older ones ask upstream."""
+    return f"meta mark {mark(0):#x}-{mark(rank):#x} return"

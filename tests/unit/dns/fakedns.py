@@ -162,6 +162,7 @@ class Setting:
         conf=POD_RESOLV_CONF,
         cluster_timeout=2.0,
         cache_seconds=0,
+        kind=Resolver,
         **callbacks,
     ):
         """`callbacks` replace `ask_cluster`, `ask_upstream` or `on_answer` of this setting."""
@@ -179,7 +180,7 @@ class Setting:
             "ask_upstream": self.upstream.ask,
             "on_answer": self.on_answer,
         }
-        self.resolver = Resolver(
+        self.resolver = kind(
             **{**own, **callbacks},
             policy=Policy(
                 names,

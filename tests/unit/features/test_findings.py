@@ -1,5 +1,6 @@
 """What stands in the way of names and routes is said, and only that."""
 
+import socket
 from ipaddress import ip_network
 
 import pytest
@@ -14,32 +15,47 @@ NET = ip_network("10.96.0.0/16")
 SERVICES = Kind.SERVICES
 
 
-def of_names(tmp_path, conf="nameserver 192.0.2.1", hosts="files dns", resolved=True):
-    (tmp_path / "nsswitch.conf").write_text(f"passwd: files\nhosts: {hosts}\n")
-    socket = tmp_path / "socket"
-    if resolved:
-        socket.touch()
-    return findings.of_names(
-        parse(conf), nsswitch=tmp_path / "nsswitch.conf", resolved_socket=socket
-    )
-
-
 @pytest.mark.parametrize(
-    ("hosts", "resolved", "verdict"),
+    ("hosts", "server", "runs", "asked"),
     [
-        ("files dns", True, Verdict.OK),
-        ("files mymachines resolve [!UNAVAIL=return] dns", True, Verdict.PROBLEM),
-        ("files mymachines resolve [!UNAVAIL=return] dns", False, Verdict.OK),
-        ("files resolve", True, Verdict.PROBLEM),
-        ("files dns resolve", True, Verdict.OK),
+        ("files dns", "192.0.2.1", True, False),
+        ("files mymachines resolve [!UNAVAIL=return] dns", "192.0.2.1", True, True),
+        ("files mymachines resolve [!UNAVAIL=return] dns", "192.0.2.1", False, False),
+        ("files resolve", "192.0.2.1", True, True),
+        ("files dns resolve", "192.0.2.1", True, False),
+        ("files dns", "127.0.0.53", True, True),
+        ("files dns", "127.0.0.53", False, False),
+        (None, "127.0.0.53", True, True),
+        (None, "192.0.2.1", True, False),
     ],
 )
-def test_resolve_before_dns_is_a_problem_where_systemd_resolved_runs(
-    tmp_path, hosts, resolved, verdict
+def test_systemd_resolved_is_asked_by_its_own_ways_or_as_a_nameserver(
+    tmp_path, hosts, server, runs, asked
 ):
-    finding = of_names(tmp_path, hosts=hosts, resolved=resolved)
-    assert finding.verdict is verdict
-    assert bool(finding.hint) == (verdict is not Verdict.OK)
+    nsswitch, path = tmp_path / "nsswitch.conf", tmp_path / "socket"
+    if hosts:
+        nsswitch.write_text(f"passwd: files\nhosts: {hosts}\n")
+    conf = parse(f"nameserver {server}")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        if runs:
+            listening.listen()
+        assert findings.asks_resolved(conf, nsswitch=nsswitch, resolved_socket=path) is asked
+
+
+def test_systemd_resolved_is_fine_unless_it_guards_what_it_asks():
+    assert findings.of_resolved([]).verdict is Verdict.OK
+    guarded = findings.of_resolved(["DNSSEC", "DNS over TLS"])
+    assert guarded.verdict is Verdict.WARNING
+    assert "DNSSEC and DNS over TLS" in guarded.what
+    assert guarded.hint
+
+
+def test_systemd_resolved_that_takes_nothing_is_a_problem_with_its_reason():
+    finding = findings.of_unwilling_resolved("resolvectl dns: Access denied.")
+    assert finding.verdict is Verdict.PROBLEM
+    assert "Access denied: " in finding.what
+    assert finding.hint
 
 
 @pytest.mark.parametrize(
@@ -51,16 +67,9 @@ def test_resolve_before_dns_is_a_problem_where_systemd_resolved_runs(
         (["192.0.2.1", "fe80::1%eth0"], "options rotate", Verdict.PROBLEM),
     ],
 )
-def test_link_local_nameserver_is_a_problem_where_it_is_asked_first(
-    tmp_path, servers, options, verdict
-):
+def test_link_local_nameserver_is_a_problem_where_it_is_asked_first(servers, options, verdict):
     conf = "\n".join([*(f"nameserver {each}" for each in servers), options])
-    assert of_names(tmp_path, conf).verdict is verdict
-
-
-def test_nsswitch_that_is_not_there_says_nothing(tmp_path):
-    conf = parse("nameserver 192.0.2.1")
-    assert findings.of_names(conf, nsswitch=tmp_path / "none").verdict is Verdict.OK
+    assert findings.of_names(parse(conf)).verdict is verdict
 
 
 def test_routes_in_the_way_are_named():

@@ -16,6 +16,7 @@ ranges = st.lists(
     st.sampled_from(["10.96.0.0/12", "10.0.0.0/8", "172.16.0.0/12", "fd00::/112", "2001:db8::/32"]),
     max_size=8,
 ).map(lambda texts: tuple(map(ipaddress.ip_network, texts)))
+domains = st.sampled_from(["~.", "~svc", "~cluster.local", "towline.internal", "a-b.c_d"])
 addresses = strategies.ipv4_hosts | strategies.ipv6_hosts
 
 requests = st.one_of(
@@ -26,6 +27,7 @@ requests = st.one_of(
     st.builds(messages.RemoveRoutes, ranges),
     st.builds(messages.RedirectTcp, strategies.ports),
     st.builds(messages.CaptureDns, st.lists(addresses, max_size=4).map(tuple), strategies.ports),
+    st.builds(messages.SetLinkDns, st.lists(domains, max_size=4).map(tuple), strategies.ports),
     st.builds(messages.Forget, addresses, strategies.ports),
     st.builds(messages.UpstreamSocket, st.sampled_from([4, 6]), st.sampled_from(["udp", "tcp"])),
     strategies.syns.map(lambda case: messages.Admit(segment_of(case[0]))),
@@ -48,6 +50,7 @@ hostile_fields = st.fixed_dictionaries(
                 "AddRoutes",
                 "RedirectTcp",
                 "CaptureDns",
+                "SetLinkDns",
                 "Forget",
                 "Refuse",
                 "UpstreamSocket",
@@ -57,7 +60,7 @@ hostile_fields = st.fixed_dictionaries(
         )
     },
     optional=dict.fromkeys(
-        ("ranges", "port", "nameservers", "address", "answer", "version", "transport"),
+        ("ranges", "port", "nameservers", "domains", "address", "answer", "version", "transport"),
         json_values,
     ),
 )
@@ -185,3 +188,17 @@ def test_parse_refuses_endless_nesting():
 def test_frame_refuses_what_is_too_long_for_one_message():
     with pytest.raises(InvalidRequest):
         messages.frame({}, bytes(messages.MAX_MESSAGE_BYTES))
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["", ".", "~", "-h", "--version", "a..b", "a.", "a b", "a\n", "~~a", "-a.b", "a" * 256],
+)
+def test_what_is_no_domain_never_comes_to_resolvectl(domain):
+    with pytest.raises(InvalidRequest):
+        messages.parse(message("SetLinkDns", domains=[domain], port=53))
+
+
+def test_domains_are_few():
+    with pytest.raises(InvalidRequest):
+        messages.parse(message("SetLinkDns", domains=["~."] * 65, port=53))

@@ -44,6 +44,11 @@ def test_capture_dns_leaves_out_a_family_without_nameservers():
     assert "ip daddr" not in ruleset.capture_dns(0, ADDRESSES[2:], 5353)
 
 
+def test_capture_link_of_no_port_empties_the_chain():
+    assert "redirect to :5353" in ruleset.capture_link(3, 5353)
+    assert ruleset.capture_link(3, 0) == "flush chain inet tow3 link"
+
+
 def test_capture_dns_of_nothing_empties_the_chain():
     text = ruleset.capture_dns(3, [], 5353)
     assert "flush chain inet tow3 nameservers" in text

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from towline.cluster.ranges import Address
 from towline.dns.counts import Counts
+from towline.dns.linkresolver import LinkResolver
 from towline.dns.policy import ClusterNames, Policy, addresses
-from towline.dns.resolvconf import ResolvConfFile
+from towline.dns.resolvconf import ResolvConf, ResolvConfFile
 from towline.dns.resolver import Resolver
 from towline.dns.upstream import Upstream
 from towline.errors import RedirectError
-from towline.features.findings import Finding, Verdict, is_link_local, of_names, of_silence
+from towline.features.findings import (
+    Finding,
+    Verdict,
+    asks_resolved,
+    is_link_local,
+    of_names,
+    of_silence,
+)
 from towline.features.uplink.leads import Leads
+from towline.features.uplink.linkdns import LinkDns
 from towline.link.link import Link
 from towline.redirect.control import Redirect
+from towline.redirect.ruleset import LINK_SERVER
 from towline.relay.request import StreamReset, request
 from towline.wire import dns
 from towline.wire.frames import Kind, Reason
+
+_R = TypeVar("_R", bound=Resolver)
 
 RESOLVE_SECONDS = 6.0
 # A lookup waits so long for a link that is coming back, which is less than programs wait for it.
@@ -34,18 +47,17 @@ FOLLOW_SECONDS = 1.0
 _ADDRESS_TYPES = (dns.Type.A, dns.Type.AAAA)
 
 # Where those who put a local nameserver into resolv.conf keep the ones that it asks.
-BEHIND = (
-    Path("/run/systemd/resolve/resolv.conf"),
-    Path("/run/NetworkManager/no-stub-resolv.conf"),
-)
+BEHIND_RESOLVED = Path("/run/systemd/resolve/resolv.conf")
+BEHIND_NETWORK_MANAGER = Path("/run/NetworkManager/no-stub-resolv.conf")
 
 
 class Nameservers:
     """The nameservers of this machine as its files say now."""
 
-    def __init__(self, behind: Iterable[Path] = BEHIND) -> None:
+    def __init__(self) -> None:
         self.conf = ResolvConfFile()
-        self._all = [self.conf, *map(ResolvConfFile, behind)]
+        self._behind_resolved = ResolvConfFile(BEHIND_RESOLVED)
+        self._all = [self.conf, self._behind_resolved, ResolvConfFile(BEHIND_NETWORK_MANAGER)]
 
     def asked(self) -> list[Address]:
         """Those that programs ask, as far as that can be led elsewhere."""
@@ -54,6 +66,14 @@ class Nameservers:
     def all(self) -> set[Address]:
         """Those, and the ones that a local nameserver asks in turn."""
         return {host for conf in self._all for host in _hosts(conf)}
+
+    def behind_link(self) -> ResolvConf:
+        """Whom to ask what systemd-resolved asks at the device, and the cluster has not.
+
+        The next older session, or nobody, which is known at once; then those it would ask.
+        """
+        conf = self._behind_resolved.current()
+        return replace(conf, nameservers=(str(LINK_SERVER), *conf.nameservers))
 
     def state(self) -> list[tuple[str, ...]]:
         """Something that differs when any of them has changed."""
@@ -98,47 +118,58 @@ class Names:
         self._heard = False  # of the cluster's nameserver, or told that nothing is
         self._policy: Policy | None = None
         self._cache_seconds = cache_seconds
-        self._resolver: Resolver | None = None
+        self._resolvers: tuple[Resolver, ...] = ()
 
     def status(self) -> dict[str, int]:
         """What has been asked so far, as :class:`~towline.dns.counts.Counts` has it."""
-        return (self._resolver.counts if self._resolver else Counts()).as_dict()
+        total = Counts().as_dict()
+        for resolver in self._resolvers:
+            for name, number in resolver.counts.as_dict().items():
+                total[name] += number
+        return total
 
     def forget(self) -> None:
         """Keep no answer any longer, as the link to who gave them is lost."""
-        if self._resolver:
-            self._resolver.forget()
+        for resolver in self._resolvers:
+            resolver.forget()
 
     @asynccontextmanager
     async def serve(self, names: ClusterNames) -> AsyncIterator[None]:
         """Inside, names of the cluster resolve."""
         conf = self._nameservers.conf
-        self._policy = Policy(
+        self._policy = policy = Policy(
             names,
             in_ranges=self._leads.__contains__,
             laptop_search=lambda: conf.current().search,
         )
-        self._resolver = resolver = Resolver(
-            ask_cluster=self._ask_cluster,
-            ask_upstream=Upstream(conf.current, factory=self._marked_socket).ask,
-            policy=self._policy,
-            on_answer=self._leads.add_addresses,
-            cache_seconds=self._cache_seconds,
-        )
-        async with resolver, asyncio.TaskGroup() as group:
+        for_programs = self._make(Resolver, policy, conf.current)
+        for_link = self._make(LinkResolver, policy, self._nameservers.behind_link)
+        self._resolvers = (for_programs, for_link)
+        async with for_programs, for_link, asyncio.TaskGroup() as group:
+            link_dns = LinkDns(self._redirect, names, for_link)
             state = self._nameservers.state()
-            await self._capture(resolver.port)
-            following = group.create_task(self._follow(state, resolver.port))
+            await self._capture(for_programs.port, link_dns)
+            following = group.create_task(self._follow(state, for_programs.port, link_dns))
             try:
                 yield
             finally:
                 following.cancel()
+                await link_dns.end()
+
+    def _make(self, kind: type[_R], policy: Policy, upstream: Callable[[], ResolvConf]) -> _R:
+        return kind(
+            ask_cluster=self._ask_cluster,
+            ask_upstream=Upstream(upstream, factory=self._marked_socket).ask,
+            policy=policy,
+            on_answer=self._leads.add_addresses,
+            cache_seconds=self._cache_seconds,
+        )
 
     async def look_up(self, name: dns.Name) -> Lookup:
         """Look a name up as the machine's lookups are, while it is served."""
         assert self._policy is not None
-        assert self._resolver is not None
-        replies = [await self._resolved(self._resolver, name, kind) for kind in _ADDRESS_TYPES]
+        for_programs = self._resolvers[0]
+        replies = [await self._resolved(for_programs, name, kind) for kind in _ADDRESS_TYPES]
         plan = self._policy.plan(dns.Question(name, dns.Type.A))
         asked = (*plan.candidates, *plan.late)
         # One family may have no records, and then says less than the other.
@@ -152,14 +183,19 @@ class Names:
         answer = await resolver.answer(query.encode(), tcp=True)
         return dns.Message.parse(answer or dns.servfail(query).encode())
 
-    async def _capture(self, port: int) -> None:
-        finding = of_names(self._nameservers.conf.current())
-        if finding.verdict is not Verdict.OK:
-            self._told(finding)
+    async def _capture(self, port: int, link_dns: LinkDns) -> None:
+        conf = self._nameservers.conf.current()
+        self._tell(of_names(conf))
         await self._leads.keep_out(self._nameservers.all())
         await self._redirect.capture_dns(self._nameservers.asked(), port)
+        if asks_resolved(conf):
+            self._tell(await link_dns.set())
 
-    async def _follow(self, state: object, port: int) -> None:
+    def _tell(self, finding: Finding) -> None:
+        if finding.verdict is not Verdict.OK:
+            self._told(finding)
+
+    async def _follow(self, state: object, port: int, link_dns: LinkDns) -> None:
         """Capture anew whenever the nameservers change, as with another network or a VPN."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
@@ -167,7 +203,7 @@ class Names:
                 continue
             state = now
             try:
-                await self._capture(port)
+                await self._capture(port, link_dns)
             except RedirectError as error:
                 if self._redirect.lost.is_set():
                     return  # what ends the session tells of it
