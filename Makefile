@@ -8,7 +8,7 @@ ALONE := tests/e2e/test_benchmarks.py
 # Istio takes minutes to build: it is tested on request.
 ISTIO := tests/e2e/istio
 
-.PHONY: help demo test istio lint types docs unit man bench lab-up lab-down
+.PHONY: help demo test istio soak lint types docs unit man bench lab-up lab-down
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -32,6 +32,9 @@ endif
 istio: lab-up ## The tests in a mesh of Istio, which is built once, in minutes
 	@$(TOOLS) --lab lab istio
 	@$(TOOLS) --lab pytest $(ISTIO)
+
+soak: lab-up ## Random traffic under random faults, for MINUTES=10; SEED=… for the same again
+	@SOAK_MINUTES=$(or $(MINUTES),10) SOAK_SEED=$(or $(SEED),0) $(TOOLS) --lab pytest -s tests/e2e/test_soak.py
 
 lint: ## Style, import contracts, and that the agent's side runs on Python 3.9
 	@$(TOOLS) ruff check .

@@ -7,7 +7,8 @@ import json
 import os
 import resource
 import socket
-from contextlib import contextmanager, suppress
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from tests.e2e import objects
 from tests.e2e.tow import connected
 from tests.e2e.trace import sockets
 from tests.e2e.waiting import until, until_at_most
+from towline.wire.mux import INITIAL_WINDOW, MAX_GROWTH
 
-ECHO = 7000
+ECHO, BULK = 7000, 7002
 IN_SEQUENCE = 2000
 AT_ONCE = 500
+STALLED = 200
 # A connection that was forgotten keeps its buffers and its task, some 10 KB of them.
 LEAKED_BYTES = 4 << 20
 CLEAN_SECONDS = 15
@@ -205,6 +208,50 @@ def test_dials_that_nobody_waits_for_leave_nothing(lab, laptop, session):
     agent = agent_pid(lab, session)
     before = held(session, agent)
     give_up(laptop, objects.addresses_of_service(lab, "blackhole")[0], 80, 100)
+    assert_no_more_held(session, agent, before)
+
+
+def answers(laptop, host):
+    """Whether connections go through."""
+    try:
+        exchange(laptop, host, 1)
+    except OSError:
+        return False
+    return True
+
+
+def settled(look):
+    """What it comes to when it has not grown for a second."""
+    figure, since = look(), time.monotonic()
+    while time.monotonic() - since < 1:
+        time.sleep(0.05)
+        if (now := look()) > figure:
+            figure, since = now, time.monotonic()
+    return figure
+
+
+def test_stalled_downloads_hold_back_only_themselves_and_take_bounded_memory(lab, laptop, session):
+    agent, host = agent_pid(lab, session), address(lab)
+    before = held(session, agent)
+    memory = {pid: resident_bytes(pid) for pid in (session.pid, agent)}
+
+    def ask():
+        client = socket.create_connection((host, BULK), timeout=20)
+        client.sendall(b"d")
+        return client
+
+    with many_descriptors(), ExitStack() as stalled:
+        for client in laptop.call(lambda: [ask() for _ in range(STALLED)]):
+            stalled.enter_context(client)
+        for pid, bytes_before in memory.items():
+            taken = settled(lambda pid=pid: resident_bytes(pid)) - bytes_before
+            assert taken < STALLED * INITIAL_WINDOW + TRANSPORTS * MAX_GROWTH + LEAKED_BYTES
+        # Not of the same pod, which has its own trouble with so many that do not read.
+        for _ in range(10):
+            done = laptop.run("curl", "-sS", "--max-time", "10", "http://web.default")
+            assert json.loads(done.stdout)["name"] == "web"
+        assert held(session, agent)["streams"] >= STALLED
+    until(lambda: answers(laptop, host), 60, "the pod to have come to itself")
     assert_no_more_held(session, agent, before)
 
 

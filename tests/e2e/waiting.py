@@ -35,4 +35,4 @@ def until_at_most(
     deadline = time.monotonic() + seconds
     while (found := larger()) and time.monotonic() < deadline:
         time.sleep(_LOOK_AGAIN_SECONDS)
-    assert found == {}
+    assert found == {}, found

@@ -128,6 +128,7 @@ class Link:
             if peer not in self._retired and which(peer):
                 self._retired.add(peer)
                 self._tasks.append(self._group.create_task(self._see_out(peer)))
+                self._tasks[-1].add_done_callback(self._tasks.remove)
         self._changed.beat()
 
     def abandon(self) -> None:
@@ -228,7 +229,12 @@ class Link:
         return min(delay * 2, last)
 
     def _kept(self, held: list[Peer]) -> list[Peer]:
-        """Those that are not lost; of those that are silent the last ones alone."""
+        """Those that are not lost; of those that are silent the last ones alone.
+
+        One that has been replaced and is heard again after all ends with its streams.
+        """
+        if spare := self._answering(held)[:-1]:
+            self.retire(lambda peer: peer in spare)
         held = [peer for peer in held if peer in self._peers and peer not in self._retired]
         silent = [peer for peer in held if peer.silent]
         for peer in silent[:-MOST_SILENT]:

@@ -103,6 +103,20 @@ async def test_tries_that_fail_at_first_are_not_told() -> None:
         assert log.events.empty()
 
 
+class Ignoring:
+    """Holds a stream, and does nothing with it."""
+
+    def accepted(self) -> None: ...
+
+    def data(self, data: object) -> None: ...
+
+    def eof(self) -> None: ...
+
+    def reset(self, reason: object) -> None: ...
+
+    def credit(self) -> None: ...
+
+
 class Quiet:
     """Has pings go unanswered: nothing reaches the link, nor does its transport end."""
 
@@ -165,6 +179,21 @@ async def test_transports_that_are_heard_again_are_used_on_and_not_replaced() ->
         await asyncio.sleep(0.3)  # as long as another try would take
         assert cluster.attempts <= attempts + 1
         assert link._peers[:2] == kept
+
+
+async def test_transport_that_is_heard_again_after_it_was_replaced_ends_with_its_streams() -> None:
+    async with asyncio.timeout(20), linked(transports=1) as (_, link, log):
+        used = link._peers[0]
+        stream = link.open(Kind.CLAIM, b"")
+        stream.handler = Ignoring()
+        quiet = Quiet(link)
+        quiet.fall()
+        assert await log.events.get() == "down"
+        assert await log.events.get() == "up"
+        quiet.be_heard()
+        await until(lambda: used.lost)
+        assert stream.closed  # the agent knows no such claim
+        assert len(link._peers) == 1
 
 
 async def test_of_many_transports_that_fell_silent_the_last_ones_are_kept() -> None:
