@@ -30,12 +30,15 @@ def usr() -> Path:
     folder = cache_root() / "resolved" / f"{release['ID']}-{release.get('VERSION_ID', '')}"
     with locked(folder.with_suffix(".lock")):
         if not folder.exists():
+            packages = folder.with_name(f"{folder.name}.debs")
             with progress.counting("Getting systemd-resolved"):
-                _unpack(_download(folder.with_name(f"{folder.name}.debs")), folder)
+                _download(packages)
+                _unpack(packages, folder)
+            shutil.rmtree(packages)
     return folder
 
 
-def _download(folder: Path) -> list[Path]:
+def _download(folder: Path) -> None:
     (folder / "partial").mkdir(parents=True, exist_ok=True)
     argv = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
     argv += ["-o", f"Dir::Cache::archives={folder}/", "install", "--download-only", "--yes"]
@@ -48,20 +51,19 @@ def _download(folder: Path) -> list[Path]:
             check=False,
         )
         if done.returncode == 0:
-            return sorted(folder.glob("*.deb"))
+            return
         subprocess.run(["apt-get", "-qq", "update"], timeout=_TRY_SECONDS, check=False)
     raise LabError(f"systemd-resolved could not be downloaded: {done.stderr.strip()}")
 
 
-def _unpack(packages: list[Path], folder: Path) -> None:
+def _unpack(packages: Path, folder: Path) -> None:
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "usr").mkdir(parents=True)
-    for package in packages:
+    for package in packages.glob("*.deb"):
         subprocess.run(["dpkg-deb", "-x", str(package), str(fresh)], check=True)
     for name in _MERGED:
         if (fresh / name).exists():
             shutil.copytree(fresh / name, fresh / "usr" / name, symlinks=True, dirs_exist_ok=True)
     (fresh / "usr").rename(folder)
     shutil.rmtree(fresh)
-    shutil.rmtree(packages[0].parent if packages else fresh, ignore_errors=True)
