@@ -11,9 +11,11 @@ from lab import settings
 from tests import documented
 from tests.e2e import objects
 from tests.e2e.tow import connected, starting
+from tests.e2e.waiting import until
 
 STRICT = "e2e-strict"
 ACCESS = 5
+NOTE_SECONDS = 30
 PATCH = {
     "spec": {
         "securityContext": {"runAsUser": 12345},
@@ -142,6 +144,10 @@ def test_pod_that_may_reach_nobody_is_told_of(lab, laptop):
         net = ["nsenter", "-t", str(agent), "-n", "nft", "-f", "-"]
         subprocess.run(net, input=DENY, text=True, check=True)
         assert laptop.run("getent", "hosts", "web").returncode != 0
-        note = session.event("note")
-        assert "does not answer the agent" in note["what"]
-        assert "NetworkPolicy" in note["hint"]
+
+        def hints():
+            notes = [each for each in session.events if each["event"] == "note"]
+            return [each["hint"] for each in notes if "does not answer" in each["what"]]
+
+        until(hints, NOTE_SECONDS, "a note of it")
+        assert "NetworkPolicy" in hints()[0]
