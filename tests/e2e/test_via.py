@@ -52,6 +52,12 @@ def programs(lab):
     return objects.processes_of_pod(uid)
 
 
+def is_restarted(lab):
+    """Whether the cluster knows that the program has ended once, and is back."""
+    statuses = lab.kubectl_json("pod", HOST, "-n", "team-a")["status"]["containerStatuses"]
+    return any(each["restartCount"] == 1 and each["ready"] for each in statuses)
+
+
 def test_services_are_reached_by_a_pod_that_is_there(lab, laptop, guest):
     before = programs(lab)
     with connected(laptop, *guest, "--container", "app") as session:
@@ -79,7 +85,9 @@ def test_agent_runs_anew_in_a_container_that_is_restarted(lab, laptop, guest, tr
         os.kill(program, signal.SIGKILL)
         session.event("reconnecting")
         session.event("reconnected")
-        trace.allow_new_pods()  # the restart is none of the session's
+        # The restart is none of the session's; the kubelet tells of it in its own time.
+        until(lambda: is_restarted(lab), END_SECONDS, "the cluster to know of the restart")
+        trace.allow_new_pods()
         assert who_answers(laptop, "http://web") == "team-web"
 
 
