@@ -111,9 +111,10 @@ class Guest:
         except ExecError as error:
             # Before that each runtime says how it came to this.
             why = error.reason.rpartition("unable to start container process: ")[2]
-            raise AgentError(f"There is no Python in {named}: {why}", _ANOTHER) from error
+            what = "There is no Python in" if "not found" in why else "No command can be run in"
+            raise AgentError(f"{what} {named}: {why}", _ANOTHER) from error
         words = said.decode("ascii", "replace").split()
-        if code != 0 or not all(word.isdigit() for word in words):
+        if code != 0 or not words or not all(word.isdigit() for word in words):
             why = complaint.decode("utf-8", "replace").strip() or f"exit code {code}"
             raise AgentError(f"The Python in {named} does not run: {why}", _ANOTHER)
         if tuple(map(int, words)) < OLDEST_PYTHON:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.apiserver import ApiServer
-from tests.fakes.kubelet import Exec, Running
+from tests.fakes.kubelet import Exec, PortError, Running
 from towline.cluster.guest import Guest, Host
 from towline.errors import AgentError, UsageError
 from towline.kube.client import Client
@@ -102,6 +102,24 @@ async def test_python_that_does_not_run_is_refused_with_what_it_says() -> None:
         commands.run = says("", 1, b"cannot open shared object file")
         with pytest.raises(AgentError, match="shared object"):
             await made.start()
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ('unable to start container process: exec: "python3": executable not found', "no Python"),
+        ("the runtime is busy", "No command"),
+    ],
+)
+async def test_command_that_cannot_be_run_is_told_with_the_reason(reason: str, told: str) -> None:
+    async def fail(_: Running) -> int:
+        raise PortError(reason)
+
+    async with guest() as (made, commands):
+        commands.run = fail
+        with pytest.raises(AgentError, match=told) as caught:
+            await made.start()
+        assert caught.value.summary.endswith(reason.rpartition("process: ")[2])
 
 
 async def test_pod_that_is_not_there_is_said_so() -> None:
