@@ -70,14 +70,14 @@ class Trace:
 
     def check_laptop(self) -> None:
         """The same for the laptop alone, which is to be as it was at once."""
-        if left := _await_same(self._laptop_before, lambda: local(self._laptop), LOCAL_SECONDS):
+        if left := await_same(self._laptop_before, lambda: local(self._laptop), LOCAL_SECONDS):
             clear(self._laptop)
             raise AssertionError(f"traces on the laptop:\n{left}")
 
     def check_cluster(self) -> None:
         """The same for the cluster alone, from now on within its time."""
         seconds = self.cluster_seconds
-        if left := _await_same(self._cluster_before, self._remote, seconds):
+        if left := await_same(self._cluster_before, self._remote, seconds):
             clear(self._laptop)
             raise AssertionError(f"traces in the cluster after {seconds:.0f} s:\n{left}")
 
@@ -142,11 +142,16 @@ def _give_back(lab: Lab) -> None:
             lab.kubectl("patch", *what, "--type=merge", "-p", json.dumps(change))
 
 
-def _await_same(before: Snapshot, look, seconds: float) -> str:
-    """The difference that is left when the time is over; "" as soon as there is none."""
+def await_same(before: Snapshot, look, seconds: float) -> str:
+    """The difference that is left when the time is over; "" as soon as there is none.
+
+    A look shows what there was when it began, and on a busy machine it may take longer than all
+    the time: the last one begins when that is over.
+    """
     deadline = time.monotonic() + seconds
-    while left := difference(before, look()):
-        if time.monotonic() > deadline:
+    while True:
+        began = time.monotonic()
+        left = difference(before, look())
+        if not left or began > deadline:
             return left
         time.sleep(_LOOK_AGAIN_SECONDS)
-    return ""

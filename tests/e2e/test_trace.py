@@ -177,7 +177,7 @@ def test_each_object_in_the_cluster_is_seen(lab, api):
         seen = difference(before, notrace.remote(lab, api))
     for body in named:
         assert f"/{body['metadata']['name']} " in seen or f" {body['metadata']['name']} " in seen
-    settled = notrace._await_same(before, lambda: notrace.remote(lab, api), 30)
+    settled = notrace.await_same(before, lambda: notrace.remote(lab, api), 30)
     assert settled == ""
 
 
@@ -234,7 +234,7 @@ def test_services_that_led_elsewhere_for_a_while_are_as_before(lab, api):
     seen = changed(before, notrace.remote(lab, api))
     assert {"services default/web", f"{SLICES} default/of web IPv4"} <= seen
     change_service(lab, {"app": "web", "planted": None}, None)
-    assert notrace._await_same(before, lambda: notrace.remote(lab, api), 30) == ""
+    assert notrace.await_same(before, lambda: notrace.remote(lab, api), 30) == ""
 
 
 def changed(before, after):
@@ -286,7 +286,7 @@ def test_ephemeral_container_of_ours_is_seen_until_it_has_ended(lab, api):
         until(lambda: has_started(lab, "planted"), 30, "the container to run")
         assert "towline-planted" in difference(before, notrace.remote(lab, api))
         lab.kubectl("attach", "-i", "planted", "-c", "towline-planted")
-        assert notrace._await_same(before, lambda: notrace.remote(lab, api), 30) == ""
+        assert notrace.await_same(before, lambda: notrace.remote(lab, api), 30) == ""
 
 
 def has_started(lab, pod):
