@@ -212,7 +212,7 @@ def connected(
         if session.process.poll() is None:
             session.interrupt()
         assert session.end() == 0, session.stderr
-        assert session.stderr == ""
+        assert session.stderr == "", session.stderr
 
 
 def is_running_tow(session: Session) -> bool:
