@@ -108,6 +108,7 @@ def seed() -> int:
     return SEED
 
 
+@pytest.mark.skipif("SOAK_MINUTES" not in os.environ, reason="on request, by make soak")
 def test_traffic_under_faults_is_right_or_fails_and_leaves_nothing(lab, laptop, seed, no_trace):
     no_trace.cluster_seconds = CONTROLLERS_SECONDS
     random = Random(seed)
