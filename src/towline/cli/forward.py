@@ -13,6 +13,7 @@ from towline.cli.command import Command
 from towline.cli.detach import detach_option, run, run_in_background
 from towline.cli.options import cluster_options, output_option
 from towline.cli.output import forwards, narrator
+from towline.cli.transportoption import transport_of, transport_option
 from towline.features.uplink.forward import target as targets
 from towline.features.uplink.forward.forward import Forward, ForwardOptions
 
@@ -39,6 +40,7 @@ Examples:
 )
 @agent_options
 @via_options
+@transport_option
 @detach_option
 @output_option
 def command(target: str, ports: tuple[str, ...], **chosen: Any) -> int:
@@ -53,7 +55,12 @@ def command(target: str, ports: tuple[str, ...], **chosen: Any) -> int:
         wanted, wishes = targets.parse(target, ports)
         access = permitted_access(chosen["kubeconfig"], chosen["context"], chosen["namespace"])
         options = ForwardOptions(
-            wanted, wishes, chosen["addresses"], agent_or_host(chosen, tell), chosen["timeout"]
+            wanted,
+            wishes,
+            chosen["addresses"],
+            agent_or_host(chosen, tell),
+            chosen["timeout"],
+            transport_of(chosen),
         )
         if chosen["detach"]:
             return run_in_background(lambda tell: Forward(access, options, tell), tell, _ready_line)

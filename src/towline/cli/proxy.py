@@ -15,6 +15,7 @@ from towline.cli.detach import detach_option, run, run_in_background
 from towline.cli.nameoptions import name_options, names_of
 from towline.cli.options import Checked, cluster_options, output_option
 from towline.cli.output import narrator
+from towline.cli.transportoption import transport_of, transport_option
 from towline.errors import UsageError
 from towline.features.state import Narrator
 from towline.features.uplink.proxy.proxy import Proxy, ProxyOptions
@@ -28,7 +29,6 @@ Examples:
   eval "$(tow proxy --detach)"         and have this shell's programs use it
   tow proxy --listen 127.0.0.1:0       on a port that is free
   tow proxy --all                      all connections by the cluster, not only those to it
-  curl --proxy socks5h://127.0.0.1:1080 http://web
 """
 
 
@@ -60,6 +60,7 @@ def _listen(text: str) -> tuple[str, int]:
 @name_options
 @agent_options
 @via_options
+@transport_option
 @detach_option
 @output_option
 def command(**chosen: Any) -> int:
@@ -79,6 +80,7 @@ def command(**chosen: Any) -> int:
             names_of(chosen),
             agent_or_host(chosen, tell),
             chosen["timeout"],
+            transport_of(chosen),
         )
         telling = tell if chosen["output"] == "json" else _Environment(tell)
         if chosen["detach"]:

@@ -23,6 +23,7 @@ from towline.features.uplink.forward.streams import ByLink, Where
 from towline.features.uplink.forward.target import Host, Wish
 from towline.features.uplink.forward.troubles import Troubles
 from towline.features.uplink.listening import Arrival
+from towline.features.uplink.shortcut import Transport
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.kube.resources import PODS, SERVICES, Object
@@ -39,6 +40,7 @@ class ForwardOptions:
     addresses: Sequence[str]
     agent: AgentSpec | Guesthouse
     timeout_seconds: float
+    transport: Transport = Transport.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,14 @@ class Forward:
         self._access = access
         self._options = options
         self._tell = tell
-        self._agent = AgentLink("forward", access, options.agent, options.timeout_seconds, tell)
+        self._agent = AgentLink(
+            "forward",
+            access,
+            options.agent,
+            options.timeout_seconds,
+            tell,
+            transport=options.transport,
+        )
         self._bound: list[_Bound] = []
         self._pod: FollowedPod | None = None
 

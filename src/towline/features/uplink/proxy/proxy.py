@@ -22,6 +22,7 @@ from towline.features.uplink.leads import addresses_of, hosts_of
 from towline.features.uplink.nameoptions import NameOptions
 from towline.features.uplink.proxy.conversation import Conversation
 from towline.features.uplink.proxy.whose import Whose
+from towline.features.uplink.shortcut import Transport
 from towline.kube.config import Access
 from towline.link.link import Link
 from towline.wire.dns import Name
@@ -40,6 +41,7 @@ class ProxyOptions:
     names: NameOptions
     agent: AgentSpec | Host
     timeout_seconds: float
+    transport: Transport = Transport.AUTO
 
 
 class Proxy:
@@ -49,7 +51,14 @@ class Proxy:
         self._access = access
         self._options = options
         self._tell = tell
-        self._agent = AgentLink("proxy", access, options.agent, options.timeout_seconds, tell)
+        self._agent = AgentLink(
+            "proxy",
+            access,
+            options.agent,
+            options.timeout_seconds,
+            tell,
+            transport=options.transport,
+        )
         self._listening = ""
         self._discovery: Discovery | None = None
 
