@@ -103,7 +103,8 @@ class Channels(asyncio.BufferedProtocol):
 
     def send(self, channel: int, parts: Iterable[Buffer]) -> None:
         """Send the parts as few messages; bulk goes to TLS as it is, uncopied."""
-        if self.closing:
+        # One that is broken will tell so in the loop's next turn, and complains until then.
+        if self.closing or self.transport.is_closing():
             return
         buffers = frames(channel, parts)
         if self._encrypts:

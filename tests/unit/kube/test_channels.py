@@ -119,3 +119,22 @@ async def test_closing_goes_on_as_long_as_it_makes_progress(
     await transport.cut
 
     assert transport.left == unseen
+
+
+class Broken(asyncio.Transport):
+    """Has failed, which it will tell soon."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> None:
+        raise AssertionError("asyncio complains, on stderr, of who does so again and again")
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(list_of_data)
+
+
+async def test_nothing_is_written_to_a_connection_that_is_broken() -> None:
+    upgraded: Any = Attached(Broken())
+    receiver: Any = None
+    Channels(upgraded, receiver).send(0, [b"x"])

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import Any
 
 import pytest
 
-from tests.unit.relay.links import Memory, MemoryTransport, Recorder, memory
+from tests.unit.relay.links import Memory, MemoryTransport, Recorder, memory, tcp_pair
 from towline.relay import peer as peer_module
 from towline.relay.peer import LinkLost, Peer
 from towline.wire import frames
@@ -309,3 +311,21 @@ async def test_peer_that_was_given_up_before_its_connection_is_not_started() -> 
 
     assert transport.ended
     assert transport.writes == []
+
+
+async def test_nothing_is_written_to_a_transport_that_is_broken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """asyncio complains, on stderr, of who does so again and again."""
+    monkeypatch.setattr(peer_module, "GATHER_SECONDS", -1)
+    near_socket, far_socket = tcp_pair()
+    near = Peer(Mux(client=True))
+    await asyncio.get_running_loop().create_connection(lambda: near, sock=near_socket)
+    far_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far_socket.close()
+    for _ in range(20):
+        Recorder(near.open(Kind.TCP))
+    assert near.streams
+    await asyncio.sleep(0)
+    assert near.lost
+    assert caplog.messages == []
