@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -104,8 +105,8 @@ def running(laptop, script):
 def test_everything_comes_up_together_and_ends_with_an_interrupt(lab, laptop):
     with everything(lab, laptop) as session:
         until(lambda: "other-web" in session.said("run worker"), 30, "an answer for the worker")
-        status = laptop.run(laptop.tow, "status").stdout
-        assert {line.split()[1] for line in status.splitlines()} == {"connect", "exchange"}
+        sessions = json.loads(laptop.run(laptop.tow, "status", "-o", "json").stdout)
+        assert {each["command"] for each in sessions} == {"connect", "exchange"}
         session.interrupt()
         assert session.end() == 0
         assert session.stderr == ""
