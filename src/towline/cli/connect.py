@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from towline.cli.access import permitted_access
-from towline.cli.agentoptions import agent_options, agent_or_host, via_options
+from towline.cli.agentoptions import agent_options, via_options
 from towline.cli.command import Command
 from towline.cli.detach import detach_option, run, run_in_background
+from towline.cli.linkoptions import link_of, transport_option
 from towline.cli.nameoptions import name_options, names_of
 from towline.cli.options import addresses_options, cluster_options, inject_option, output_option
 from towline.cli.output import narrator
-from towline.cli.transportoption import transport_of, transport_option
 from towline.errors import SessionError
 from towline.features.findings import some
 from towline.features.uplink import targets
@@ -62,11 +62,9 @@ def command(**chosen: Any) -> int:
         access = permitted_access(chosen["kubeconfig"], chosen["context"], chosen["namespace"])
         _refuse_second(access)
         options = ConnectOptions(
-            agent_or_host(chosen, tell),
-            chosen["timeout"],
+            link_of(chosen, tell),
             names_of(chosen),
             _choice(chosen),
-            transport_of(chosen),
         )
         if chosen["detach"]:
             # Here sudo can ask for a password.

@@ -8,12 +8,12 @@ import click
 
 from towline.cli import offers
 from towline.cli.access import permitted_access
-from towline.cli.agentoptions import agent_options, agent_or_host, via_options
+from towline.cli.agentoptions import agent_options, via_options
 from towline.cli.command import Command
 from towline.cli.detach import detach_option, run, run_in_background
+from towline.cli.linkoptions import link_of, transport_option
 from towline.cli.options import cluster_options, output_option
 from towline.cli.output import forwards, narrator
-from towline.cli.transportoption import transport_of, transport_option
 from towline.features.uplink.forward import target as targets
 from towline.features.uplink.forward.forward import Forward, ForwardOptions
 
@@ -58,9 +58,7 @@ def command(target: str, ports: tuple[str, ...], **chosen: Any) -> int:
             wanted,
             wishes,
             chosen["addresses"],
-            agent_or_host(chosen, tell),
-            chosen["timeout"],
-            transport_of(chosen),
+            link_of(chosen, tell),
         )
         if chosen["detach"]:
             return run_in_background(lambda tell: Forward(access, options, tell), tell, _ready_line)

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from towline.cli.access import permitted_access
-from towline.cli.agentoptions import agent_options, agent_or_host, via_options
+from towline.cli.agentoptions import agent_options, via_options
 from towline.cli.command import Command
 from towline.cli.detach import detach_option, run, run_in_background
+from towline.cli.linkoptions import link_of, transport_option
 from towline.cli.nameoptions import name_options, names_of
 from towline.cli.options import Checked, cluster_options, output_option
 from towline.cli.output import narrator
-from towline.cli.transportoption import transport_of, transport_option
 from towline.errors import UsageError
 from towline.features.state import Narrator
 from towline.features.uplink.proxy.proxy import Proxy, ProxyOptions
@@ -78,9 +78,7 @@ def command(**chosen: Any) -> int:
             port,
             chosen["everything"],
             names_of(chosen),
-            agent_or_host(chosen, tell),
-            chosen["timeout"],
-            transport_of(chosen),
+            link_of(chosen, tell),
         )
         telling = tell if chosen["output"] == "json" else _Environment(tell)
         if chosen["detach"]:

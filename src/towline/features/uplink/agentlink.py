@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from towline.cluster.guest import Guest, Host
@@ -16,6 +16,18 @@ from towline.features.uplink.shortcut import Shortcut, Transport
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """What the user chose: the agent, or the pod where it is to run, and the way of the link.
+
+    `timeout_seconds` is how long the agent may take to start.
+    """
+
+    agent: AgentSpec | Host
+    timeout_seconds: float
+    transport: Transport = Transport.AUTO
 
 
 def role_of(command: str) -> str:
@@ -38,16 +50,15 @@ class AgentLink:
         self,
         command: str,
         access: Access,
-        spec: AgentSpec | Host,
-        timeout_seconds: float,
+        options: LinkOptions,
         tell: Narrator,
         *,
-        transport: Transport = Transport.AUTO,
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
+        spec = options.agent
         self._access = access
         self._spec = spec if isinstance(spec, Host) else replace(spec, role=role_of(command))
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = options.timeout_seconds
         self._tell = tell
         self._on_lost = on_lost
         self._state = SessionState(command, access, tell, self._doubt, lambda: self.pod)
@@ -55,7 +66,7 @@ class AgentLink:
         self._keeper: AgentKeeper | Guest | None = None
         self._link: Link | None = None
         # Each transport to a guest has an agent of its own, and none can be asked to wait for it.
-        self._transport = Transport.API if isinstance(spec, Host) else transport
+        self._transport = Transport.API if isinstance(spec, Host) else options.transport
         self._shortcut: Shortcut | None = None
 
     def status(self) -> dict[str, Any]:

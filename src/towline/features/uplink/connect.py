@@ -14,13 +14,12 @@ from towline.agent.undo import AGENT_LABEL
 from towline.cluster import sidecar
 from towline.cluster.discovery import Discovery
 from towline.cluster.guest import Host
-from towline.cluster.job import AgentSpec
 from towline.dns.policy import ClusterNames
 from towline.errors import RedirectError, TowlineError
 from towline.features import findings
 from towline.features.findings import Finding
 from towline.features.state import Answer, Narrator
-from towline.features.uplink.agentlink import AgentLink
+from towline.features.uplink.agentlink import AgentLink, LinkOptions
 from towline.features.uplink.capture import Capture, Choice
 from towline.features.uplink.dialer import Dialer
 from towline.features.uplink.explain import Explainer
@@ -28,7 +27,6 @@ from towline.features.uplink.flows import Flows
 from towline.features.uplink.leads import Leads, hosts_of
 from towline.features.uplink.nameoptions import NameOptions
 from towline.features.uplink.names import Names, Nameservers
-from towline.features.uplink.shortcut import Transport
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
@@ -41,11 +39,9 @@ from towline.wire.dns import Name
 class ConnectOptions:
     """What the user chose. `helper` is the socket of a root helper, if one was started already."""
 
-    agent: AgentSpec | Host
-    timeout_seconds: float
+    link: LinkOptions
     names: NameOptions = field(default_factory=NameOptions)
     choice: Choice = field(default_factory=Choice)
-    transport: Transport = Transport.AUTO
     helper: socket.socket | None = None
 
 
@@ -56,15 +52,7 @@ class Connection:
         self._access = access
         self._options = options
         self._tell = tell
-        self._agent = AgentLink(
-            "connect",
-            access,
-            options.agent,
-            options.timeout_seconds,
-            tell,
-            transport=options.transport,
-            on_lost=self._lost,
-        )
+        self._agent = AgentLink("connect", access, options.link, tell, on_lost=self._lost)
         self._redirect: Redirect | None = None
         self._capture: Capture | None = None
         self._explainer: Explainer | None = None
@@ -159,7 +147,7 @@ class Connection:
             self._note(findings.of_mesh(self._access.namespace))
 
     async def _is_outside_of_mesh(self, client: Client) -> bool:
-        agent = self._options.agent
+        agent = self._options.link.agent
         if isinstance(agent, Host) or agent.sidecar is not None:
             return False
         with suppress(TowlineError):

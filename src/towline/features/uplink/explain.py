@@ -17,7 +17,6 @@ from towline.features.uplink.leads import Leads
 from towline.features.uplink.names import Lookup, Names
 from towline.kube.client import Client
 from towline.redirect.errors import DialError
-from towline.relay.peer import LinkLost
 from towline.wire.dns import DnsError, Name
 
 DIAL_SECONDS = 5.0
@@ -88,8 +87,6 @@ class Explainer:
                 connected = await self._dialer.dial(address, port)
         except DialError as error:
             return error.reason.value
-        except LinkLost:
-            return "link lost"
         except TimeoutError:
             return "timed out"
         connected.abort()

@@ -9,13 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from towline.cluster.guest import Host as Guesthouse
-from towline.cluster.job import AgentSpec
 from towline.dns.policy import ClusterNames
 from towline.features.reference import Reference
 from towline.features.state import Answer, Narrator
 from towline.features.uplink import listening
-from towline.features.uplink.agentlink import AgentLink
+from towline.features.uplink.agentlink import AgentLink, LinkOptions
 from towline.features.uplink.forward import ports
 from towline.features.uplink.forward.pods import FollowedPod
 from towline.features.uplink.forward.ports import Chosen
@@ -23,7 +21,6 @@ from towline.features.uplink.forward.streams import ByLink, Where
 from towline.features.uplink.forward.target import Host, Wish
 from towline.features.uplink.forward.troubles import Troubles
 from towline.features.uplink.listening import Arrival
-from towline.features.uplink.shortcut import Transport
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.kube.resources import PODS, SERVICES, Object
@@ -38,9 +35,7 @@ class ForwardOptions:
     target: Reference | Host
     wishes: Sequence[Wish]
     addresses: Sequence[str]
-    agent: AgentSpec | Guesthouse
-    timeout_seconds: float
-    transport: Transport = Transport.AUTO
+    link: LinkOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +62,7 @@ class Forward:
         self._access = access
         self._options = options
         self._tell = tell
-        self._agent = AgentLink(
-            "forward",
-            access,
-            options.agent,
-            options.timeout_seconds,
-            tell,
-            transport=options.transport,
-        )
+        self._agent = AgentLink("forward", access, options.link, tell)
         self._bound: list[_Bound] = []
         self._pod: FollowedPod | None = None
 

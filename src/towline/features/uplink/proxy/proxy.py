@@ -11,18 +11,15 @@ from ipaddress import ip_address
 from typing import Any, NoReturn
 
 from towline.cluster.discovery import Discovery
-from towline.cluster.guest import Host
-from towline.cluster.job import AgentSpec
 from towline.cluster.ranges import Address, Kind, Network
 from towline.dns.policy import ClusterNames
 from towline.features.state import Answer, Narrator
 from towline.features.uplink import listening
-from towline.features.uplink.agentlink import AgentLink
+from towline.features.uplink.agentlink import AgentLink, LinkOptions
 from towline.features.uplink.leads import addresses_of, hosts_of
 from towline.features.uplink.nameoptions import NameOptions
 from towline.features.uplink.proxy.conversation import Conversation
 from towline.features.uplink.proxy.whose import Whose
-from towline.features.uplink.shortcut import Transport
 from towline.kube.config import Access
 from towline.link.link import Link
 from towline.wire.dns import Name
@@ -39,9 +36,7 @@ class ProxyOptions:
     port: int
     everything: bool
     names: NameOptions
-    agent: AgentSpec | Host
-    timeout_seconds: float
-    transport: Transport = Transport.AUTO
+    link: LinkOptions
 
 
 class Proxy:
@@ -51,14 +46,7 @@ class Proxy:
         self._access = access
         self._options = options
         self._tell = tell
-        self._agent = AgentLink(
-            "proxy",
-            access,
-            options.agent,
-            options.timeout_seconds,
-            tell,
-            transport=options.transport,
-        )
+        self._agent = AgentLink("proxy", access, options.link, tell)
         self._listening = ""
         self._discovery: Discovery | None = None
 

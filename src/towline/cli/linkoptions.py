@@ -1,13 +1,17 @@
-"""The option of commands with a link of their own: which way that goes."""
+"""Commands with a link of their own: which way that goes, and what else their options say of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from towline.cli.agentoptions import agent_or_host
 from towline.cli.options import Decorator
 from towline.errors import UsageError
+from towline.features.state import Narrator
+from towline.features.uplink.agentlink import LinkOptions
 from towline.features.uplink.shortcut import Transport
 
 transport_option: Decorator = click.option(
@@ -20,7 +24,12 @@ transport_option: Decorator = click.option(
 )
 
 
-def transport_of(chosen: dict[str, Any]) -> Transport:
+def link_of(chosen: Mapping[str, Any], tell: Narrator) -> LinkOptions:
+    """The agent and the link to it that the options ask for. Raises UsageError."""
+    return LinkOptions(agent_or_host(chosen, tell), chosen["timeout"], _transport_of(chosen))
+
+
+def _transport_of(chosen: Mapping[str, Any]) -> Transport:
     """The way that the options mean. Raises UsageError for one that a guest cannot have."""
     transport = Transport(chosen["transport"])
     if transport is Transport.DIRECT and chosen["via"]:
