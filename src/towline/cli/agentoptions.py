@@ -9,7 +9,8 @@ import click
 from click.core import ParameterSource
 
 from towline.cli import offers
-from towline.cli.options import Checked, Decorator, together
+from towline.cli.options import Decorator, together
+from towline.cli.schema import Checked
 from towline.cluster import defaults, podwishes, quantity
 from towline.cluster.guest import Host
 from towline.cluster.job import AgentSpec

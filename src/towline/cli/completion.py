@@ -28,16 +28,15 @@ Examples:
 
 @click.command("completion", cls=Command, epilog=EPILOG)
 @click.argument("shell", type=click.Choice(SHELLS))
-def command(shell: str) -> None:
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
     """Print the script by which SHELL completes what is typed behind tow.
 
     It knows commands and options, the contexts of the kubeconfig, namespaces, services and
     workloads, the ports of those, running sessions, settings and profiles. The cluster is asked
     each time, for a moment only: when it does not answer, nothing is offered.
     """
-    from towline.cli.main import main  # noqa: PLC0415
-
-    click.echo(_class_of(shell)(main, {}, PROGRAM, VARIABLE).source(), nl=False)
+    click.echo(_class_of(shell)(ctx.find_root().command, {}, PROGRAM, VARIABLE).source(), nl=False)
 
 
 def answer(cli: click.Command, instruction: str) -> None:

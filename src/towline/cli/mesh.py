@@ -10,7 +10,6 @@ import click
 from towline.cli import intercept, offers
 from towline.cli.agentoptions import agent_options
 from towline.cli.options import (
-    Checked,
     Decorator,
     cluster_options,
     expose_option,
@@ -18,6 +17,7 @@ from towline.cli.options import (
     together,
 )
 from towline.cli.output import ways
+from towline.cli.schema import Checked
 from towline.cluster.job import owner_name
 from towline.errors import UsageError
 from towline.features.downlink.mark import VersionMark

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from towline.cli.options import Checked, Decorator, together
+from towline.cli.options import Decorator, together
+from towline.cli.schema import Checked
 from towline.features.uplink.nameoptions import NameOptions, suffix, suffixes
 
 name_options: Decorator = together(

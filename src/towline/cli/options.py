@@ -8,19 +8,9 @@ from typing import Any
 import click
 
 from towline.cli import offers
+from towline.cli.schema import Checked
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-class Checked(click.Option):
-    """An option whose values mean something only to the command: `check` raises what is wrong.
-
-    The command does that itself; this is for whoever writes them down beforehand, as settings.
-    """
-
-    def __init__(self, *arguments: Any, check: Callable[[Any], object], **attributes: Any) -> None:
-        super().__init__(*arguments, **attributes)
-        self.check = check
 
 
 def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,8 +14,9 @@ from towline.cli.command import Command
 from towline.cli.detach import detach_option, run, run_in_background
 from towline.cli.linkoptions import link_of, transport_option
 from towline.cli.nameoptions import name_options, names_of
-from towline.cli.options import Checked, cluster_options, output_option
+from towline.cli.options import cluster_options, output_option
 from towline.cli.output import narrator
+from towline.cli.schema import Checked
 from towline.errors import UsageError
 from towline.features.state import Narrator
 from towline.features.uplink.proxy.proxy import Proxy, ProxyOptions

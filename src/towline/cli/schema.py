@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 
 from towline.cli import trust
-from towline.cli.options import Checked
+from towline.cli.commands import COMMANDS, command_of
 from towline.errors import TowlineError
 from towline.settings.schema import Kind, Option, Options, Schema, nearest
 
 # Commands that go by what is written after them alone: `tow config` is there for broken files, too.
 UNSETTABLE = frozenset({"config"})
+
+
+class Checked(click.Option):
+    """An option whose values mean something only to the command: `check` raises what is wrong.
+
+    The command does that itself; this is for whoever writes them down beforehand, as settings.
+    """
+
+    def __init__(self, *arguments: Any, check: Callable[[Any], object], **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.check = check
 
 
 def schema(first: str = "") -> Schema:
@@ -26,9 +37,7 @@ class _Commands(Mapping[str, Options]):
     """The options of each command, which is imported when they are asked for."""
 
     def __init__(self, first: str) -> None:
-        from towline.cli import main  # noqa: PLC0415 (which imports this)
-
-        names = [name for name in main.COMMANDS if name not in UNSETTABLE]
+        names = [name for name in COMMANDS if name not in UNSETTABLE]
         self._names = sorted(names, key=lambda name: name != first)
         self._found: dict[str, Options] = {}
 
@@ -36,7 +45,7 @@ class _Commands(Mapping[str, Options]):
         if name not in self._names:
             raise KeyError(name)
         if name not in self._found:
-            self._found[name] = options_of(_command(name))
+            self._found[name] = options_of(command_of(name))
         return self._found[name]
 
     def __contains__(self, name: object) -> bool:
@@ -52,16 +61,8 @@ class _Commands(Mapping[str, Options]):
 def find_option(command: str, name: str) -> click.Option | None:
     """The option that a key of settings means: a command's, or for "" the first of that name."""
     commands = [each for each in schema().commands if command in ("", each)]
-    options = (option for each in commands for option in settable(_command(each)))
+    options = (option for each in commands for option in settable(command_of(each)))
     return next((option for option in options if name_of(option) == name), None)
-
-
-def _command(name: str) -> click.Command:
-    from towline.cli import main  # noqa: PLC0415 (which imports this)
-
-    command = main.main.get_command(click.Context(main.main), name)
-    assert command is not None
-    return command
 
 
 def options_of(command: click.Command) -> Options:

@@ -15,6 +15,7 @@ import click
 
 from towline.cli import intercept
 from towline.cli.command import Command
+from towline.cli.commands import command_of
 from towline.cli.options import output_option
 from towline.cli.output import narrator, print_json
 from towline.cli.schema import options_of
@@ -28,7 +29,7 @@ from towline.settings.plan import Entry, Form, Forms
 from towline.settings.planschema import json_schema
 
 FILE = "towline.yaml"
-#: Which commands are sessions, as far as there are such commands.
+#: Which commands are sessions.
 SESSIONS = ("connect", "exchange", "mesh", "mirror", "preview", "forward", "proxy")
 # What is for `tow up` to say.
 _NOT_OF_ENTRIES = ("detach", "output")
@@ -89,17 +90,10 @@ def _run(entries: Sequence[Entry], options: Sequence[str], output: str) -> int:
 
 def forms() -> Forms:
     """What entries may say: derived from the commands, so that what is new there is so here."""
-    from towline.cli import main  # noqa: PLC0415 (which imports this)
-
-    context = click.Context(main.main)
-    return {name: _form(name, context) for name in SESSIONS if name in main.COMMANDS}
+    return {name: _form(command_of(name)) for name in SESSIONS}
 
 
-def _form(name: str, context: click.Context) -> Form:
-    from towline.cli import main  # noqa: PLC0415
-
-    command = main.main.get_command(context, name)
-    assert command
+def _form(command: click.Command) -> Form:
     options = options_of(command)
     arguments = [each for each in command.params if isinstance(each, click.Argument)]
     return Form(

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from towline.cli import completion
 from towline.cli import main as cli
+from towline.cli.commands import COMMANDS
 
 CONTEXTS = {"dev": "shop", "prod": "shop", "arn:aws:prod": ""}
 
@@ -216,7 +217,7 @@ def test_program_behind_two_dashes_is_a_file() -> None:
 
 def test_powershell_is_told_each_in_three_lines() -> None:
     lines = complete("powershell", "tow", "exch").splitlines()
-    assert lines == ["plain", "exchange", cli.COMMANDS["exchange"][1]]
+    assert lines == ["plain", "exchange", COMMANDS["exchange"][1]]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish", "powershell"])

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from towline.cli import main as cli
+from towline.cli.commands import COMMANDS
 
 Run = Callable[..., dict[str, Any]]
 
@@ -33,7 +34,7 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run(*arguments: str, **environ: str) -> dict[str, Any]:
         context = click.Context(cli.main)
-        command = cli.main.get_command(context, next(a for a in arguments if a in cli.COMMANDS))
+        command = cli.main.get_command(context, next(a for a in arguments if a in COMMANDS))
         assert command is not None
         called: dict[str, Any] = {}
         monkeypatch.setattr(command, "callback", lambda **chosen: called.update(chosen))
@@ -104,7 +105,7 @@ def test_option_whose_parameter_has_another_name_is_set(home: Path, run: Run) ->
 
 
 def test_every_switch_that_can_be_set_can_be_turned_off() -> None:
-    for name in cli.COMMANDS:
+    for name in COMMANDS:
         command = cli.main.get_command(click.Context(cli.main), name)
         assert command is not None
         for option in command.params:

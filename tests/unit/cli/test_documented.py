@@ -8,6 +8,7 @@ import pytest
 
 from towline import errors
 from towline.cli import main as cli
+from towline.cli.commands import COMMANDS
 from towline.cli.output import INTERNAL_ERROR
 from towline.kube.errors import ApiError
 
@@ -36,7 +37,7 @@ def table_of_options(name: str) -> set[str]:
     return {word for cell in cells for word in re.findall(r"`(-[a-zA-Z-]+)", cell)}
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_documented_and_no_other(name: str) -> None:
     existing = options(cli.main.get_command(CONTEXT, name))
     assert table_of_options(name) == {word for option in existing for word in option.opts}

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from towline.cli import main as cli
+from towline.cli.commands import COMMANDS
 from towline.cli.output import INTERNAL_ERROR, JsonNarrator, TextNarrator, coloured
 from towline.errors import AgentError, TowlineError, leading_error
 
@@ -24,7 +25,7 @@ def tow(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize("name", list(cli.COMMANDS))
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_explains_itself(name: str) -> None:
     result = CliRunner().invoke(cli.main, [name, "--help"])
     assert result.exit_code == 0

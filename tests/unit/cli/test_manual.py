@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towline.cli import main as cli
+from towline.cli.commands import COMMANDS
 from towline.cli.manual import escape, pages
 
 ROOT = click.Context(cli.main, info_name="tow", **cli.main.context_settings)
@@ -14,8 +15,8 @@ PAGES = dict(pages(ROOT))
 
 
 def test_every_command_has_a_page() -> None:
-    assert {f"tow-{name}" for name in cli.COMMANDS} <= set(PAGES)
-    for name in cli.COMMANDS:
+    assert {f"tow-{name}" for name in COMMANDS} <= set(PAGES)
+    for name in COMMANDS:
         assert f"tow\\-{name}" in PAGES["tow"]
 
 
@@ -26,7 +27,7 @@ def test_page_has_what_a_manual_page_has(name: str) -> None:
     assert sections[-1] == "SEE ALSO"
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_page_has_every_option_and_its_variable(name: str) -> None:
     command = cli.main.get_command(ROOT, name)
     assert command is not None

@@ -8,6 +8,7 @@ import pytest
 
 from towline.cli import ktconnect, telepresence
 from towline.cli import main as cli
+from towline.cli.commands import COMMANDS
 from towline.cli.othertools import Spelling, Tool
 
 CHECKOUT = Path(__file__).parents[3]
@@ -72,7 +73,7 @@ def test_all_of_kt_connect_is_mapped(command: str) -> None:
 
 def options_of(command: str) -> set[str]:
     """Those of a command, and of all below it."""
-    found = cli.main.get_command(ROOT, command) if command in cli.COMMANDS else None
+    found = cli.main.get_command(ROOT, command) if command in COMMANDS else None
     below = list(found.commands.values()) if isinstance(found, click.Group) else []
     params = [own for each in [found, *below] if each for own in each.params]
     return {word for own in params for word in (*own.opts, *own.secondary_opts)}
@@ -99,7 +100,7 @@ def cases(tool: Tool) -> list[tuple[str, Spelling]]:
 )
 def test_page_of_kt_connect_says_what_the_program_does(command: str, row: Spelling) -> None:
     told = cell(section(command), row.name)
-    if command and command not in cli.COMMANDS:
+    if command and command not in COMMANDS:
         assert told == "not yet"
     else:
         assert_true(told, row, command or "connect")
@@ -140,4 +141,4 @@ def test_pages_name_what_there_is(tool: Tool) -> None:
     for line in re.findall(r"`tow ([^`]*)`", (CHECKOUT / tool.page).read_text()):
         words = [word for word in line.split() if not word.startswith("-v") and word != "COMMAND"]
         if words and not words[0].startswith("-"):
-            assert words[0] in cli.COMMANDS, line
+            assert words[0] in COMMANDS, line

@@ -4,13 +4,14 @@ import click
 import pytest
 
 from towline.cli import main as cli
+from towline.cli.commands import COMMANDS
 from towline.cli.schema import UNSETTABLE, options_of, schema
 from towline.settings.schema import Kind, nearest
 
 
 def test_every_command_and_option_is_in_it() -> None:
     found = schema().commands
-    assert set(found) == set(cli.COMMANDS) - UNSETTABLE
+    assert set(found) == set(COMMANDS) - UNSETTABLE
     context = click.Context(cli.main)
     for name, options in found.items():
         command = cli.main.get_command(context, name)

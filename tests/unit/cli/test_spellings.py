@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from towline.cli import ktconnect, telepresence
 from towline.cli import main as cli
+from towline.cli.commands import COMMANDS
 from towline.cli.othertools import Spelling, Tool
 from towline.cli.spellings import ROOT_VALUED, translate
 from towline.errors import UsageError
@@ -77,7 +78,7 @@ def rows(tool: Tool) -> list[tuple[Tool, str, Spelling]]:
 
 
 ROWS = [row for tool in TOOLS for row in rows(tool)]
-HERE = [row for row in ROWS if row[1] in cli.COMMANDS or not row[1]]
+HERE = [row for row in ROWS if row[1] in COMMANDS or not row[1]]
 
 
 def ids(some: list[tuple[Tool, str, Spelling]]) -> list[str]:
@@ -86,7 +87,7 @@ def ids(some: list[tuple[Tool, str, Spelling]]) -> list[str]:
 
 def assert_understood(words: list[str]) -> None:
     """A wrong option, or one that lacks its value, would be an error."""
-    at = next(place for place, word in enumerate(words) if word in cli.COMMANDS)
+    at = next(place for place, word in enumerate(words) if word in COMMANDS)
     own = words[at:]
     command = cli.main.get_command(ROOT, own[0])
     assert command is not None
@@ -120,7 +121,7 @@ def test_every_row_works_or_says_what_to_do(tool: Tool, command: str, row: Spell
 
 @pytest.mark.parametrize(("tool", "command", "row"), ROWS, ids=ids(ROWS))
 def test_no_row_hides_an_option_of_ours(tool: Tool, command: str, row: Spelling) -> None:
-    for name in [command] if command else cli.COMMANDS:
+    for name in [command] if command else COMMANDS:
         assert row.values or row.name not in options_of(name)
 
 
@@ -142,7 +143,7 @@ def test_missing_value() -> None:
 
 
 # What has come here since is no longer refused.
-ABSENT = [(tool, name) for tool in TOOLS for name in tool.commands if name not in cli.COMMANDS]
+ABSENT = [(tool, name) for tool in TOOLS for name in tool.commands if name not in COMMANDS]
 
 
 @pytest.mark.parametrize(("tool", "name"), ABSENT, ids=[name for _, name in ABSENT])
@@ -165,7 +166,7 @@ def test_advice_names_what_there_is(text: str) -> None:
     for quoted in re.findall(r"'tow ([^']*)'", text):
         words = [word for word in quoted.split() if not re.fullmatch("-vv?|COMMAND", word)]
         if words and not words[0].startswith("-"):
-            assert words[0] in cli.COMMANDS
+            assert words[0] in COMMANDS
             assert {word for word in words if word.startswith("-")} <= options_of(words[0])
 
 

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from towline.cli import main as cli
+from towline.cli.commands import COMMANDS
 from towline.cli.up import SESSIONS, forms
 from towline.settings import plan
 
@@ -65,7 +66,7 @@ def test_program_that_is_not_there_is_known_before_anything_is_done(tmp_path, mo
 
 def test_every_command_that_is_a_session_has_entries_with_its_options():
     found = forms()
-    assert set(found) == set(SESSIONS) & set(cli.COMMANDS)
+    assert set(found) == set(SESSIONS) & set(COMMANDS)
     assert found["exchange"].arguments == ("target",)
     assert {"namespace", "expose", "mode", "image"} <= set(found["exchange"].options)
     assert not {"output", "detach"} & {name for form in found.values() for name in form.options}
