@@ -12,7 +12,7 @@ from towline.cli import offers
 from towline.cli.options import Decorator, together
 from towline.cli.schema import Checked
 from towline.cluster import defaults, podwishes, quantity
-from towline.cluster.guest import Host
+from towline.cluster.guest import HostPod
 from towline.cluster.job import AgentSpec
 from towline.cluster.podwishes import PodWishes
 from towline.cluster.sidecar import Sidecar
@@ -162,11 +162,11 @@ def note_unused(tell: Narrator, why: str) -> None:
         tell.event("note", f"{', '.join(unused)}: without effect, as {why}.")
 
 
-def agent_or_host(chosen: Mapping[str, Any], tell: Narrator) -> AgentSpec | Host:
+def agent_or_host(chosen: Mapping[str, Any], tell: Narrator) -> AgentSpec | HostPod:
     """The agent that the options ask for, or the pod where it is to run. Raises UsageError."""
     if chosen["via"]:
         note_unused(tell, "the agent runs in a pod that is there already")
-        return Host(chosen["via"].removeprefix("pod/"), chosen["container"] or "")
+        return HostPod(chosen["via"].removeprefix("pod/"), chosen["container"] or "")
     if chosen["container"]:
         raise UsageError("--container is one of the pod that --via names.")
     return agent_spec(chosen)

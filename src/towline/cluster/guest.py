@@ -33,7 +33,7 @@ _ANOTHER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostPod:
     """The pod where an agent is to run, and its container; "" for the pod's default one."""
 
     pod: str
@@ -47,7 +47,12 @@ class Guest:
     """
 
     def __init__(
-        self, client: Client, namespace: str, host: Host, progress: Progress, timeout_seconds: float
+        self,
+        client: Client,
+        namespace: str,
+        host: HostPod,
+        progress: Progress,
+        timeout_seconds: float,
     ) -> None:
         self.pod = host.pod
         self._client = client

@@ -11,7 +11,7 @@ import pytest
 
 from towline.cli import main as cli
 from towline.cli.agentoptions import agent_or_host, agent_spec, note_unused
-from towline.cluster.guest import Host
+from towline.cluster.guest import HostPod
 from towline.cluster.quantity import Amount
 from towline.errors import UsageError
 
@@ -54,7 +54,7 @@ class Told:
 def test_pod_that_is_there_is_taken_instead() -> None:
     told = Told()
     with context("connect", "--via=pod/web-0", "--label=a=b") as chosen:
-        assert agent_or_host(chosen.params, told) == Host("web-0")
+        assert agent_or_host(chosen.params, told) == HostPod("web-0")
     assert "--label: without effect" in told.said[0]
     with context("connect", "--container=app") as chosen:
         with pytest.raises(UsageError, match="--via"):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.kubelet import Exec, PortError, Running
-from towline.cluster.guest import Guest, Host
+from towline.cluster.guest import Guest, HostPod
 from towline.errors import AgentError, UsageError
 from towline.kube.client import Client
 from towline.kube.errors import NotFound
@@ -52,7 +52,7 @@ async def guest(
         commands = Exec(server, ["v5.channel.k8s.io"])
         commands.run = says(python)
         await client.create(PODS, there or pod("app", "side"), namespace="default")
-        yield Guest(client, "default", Host("web-0", container), lambda _: None, 10), commands
+        yield Guest(client, "default", HostPod("web-0", container), lambda _: None, 10), commands
 
 
 def asked(commands: Exec) -> str:
@@ -124,7 +124,7 @@ async def test_command_that_cannot_be_run_is_told_with_the_reason(reason: str, t
 
 async def test_pod_that_is_not_there_is_said_so() -> None:
     async with ApiServer() as server, Client(server.access()) as client:
-        made = Guest(client, "default", Host("web-0"), lambda _: None, 10)
+        made = Guest(client, "default", HostPod("web-0"), lambda _: None, 10)
         with pytest.raises(NotFound, match="web-0"):
             await made.start()
 
@@ -148,6 +148,6 @@ async def test_transport_is_an_agent_of_its_own_that_is_given_its_program() -> N
 
 async def test_pod_that_is_gone_is_waited_for() -> None:
     async with ApiServer() as server, Client(server.access()) as client:
-        made = Guest(client, "default", Host("web-0"), lambda _: None, 10)
+        made = Guest(client, "default", HostPod("web-0"), lambda _: None, 10)
         with pytest.raises(LinkLost):
             await made.connect(lambda: Peer(Mux(client=True)))

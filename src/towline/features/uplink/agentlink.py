@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from towline.cluster.guest import Guest, Host
+from towline.cluster.guest import Guest, HostPod
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
 from towline.features.state import Narrator, SessionState
@@ -25,7 +25,7 @@ class LinkOptions:
     `timeout_seconds` is how long the agent may take to start.
     """
 
-    agent: AgentSpec | Host
+    agent: AgentSpec | HostPod
     timeout_seconds: float
     transport: Transport = Transport.AUTO
 
@@ -57,7 +57,7 @@ class AgentLink:
     ) -> None:
         spec = options.agent
         self._access = access
-        self._spec = spec if isinstance(spec, Host) else replace(spec, role=role_of(command))
+        self._spec = spec if isinstance(spec, HostPod) else replace(spec, role=role_of(command))
         self._timeout_seconds = options.timeout_seconds
         self._tell = tell
         self._on_lost = on_lost
@@ -66,7 +66,7 @@ class AgentLink:
         self._keeper: AgentKeeper | Guest | None = None
         self._link: Link | None = None
         # Each transport to a guest has an agent of its own, and none can be asked to wait for it.
-        self._transport = Transport.API if isinstance(spec, Host) else options.transport
+        self._transport = Transport.API if isinstance(spec, HostPod) else options.transport
         self._shortcut: Shortcut | None = None
 
     def status(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class AgentLink:
 
     def _new_keeper(self) -> AgentKeeper | Guest:
         where = (self.client, self._access.namespace)
-        if isinstance(self._spec, Host):
+        if isinstance(self._spec, HostPod):
             return Guest(*where, self._spec, self._tell.progress, self._timeout_seconds)
         return AgentKeeper(*where, self._spec, self._tell.progress, self._timeout_seconds)
 
