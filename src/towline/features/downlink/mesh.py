@@ -264,13 +264,7 @@ class Mesh:
         return seat
 
     async def _keep(self, attempt: AsyncExitStack, client: Client, spec: AgentSpec) -> AgentKeeper:
-        keeper = AgentKeeper(
-            client,
-            self._access.namespace,
-            spec,
-            self._tell.progress,
-            self._wanted.timeout_seconds,
-        )
+        keeper = self._wanted.keeper(client, spec, self._tell)
         self._keeper = await attempt.enter_async_context(keeper)
         return keeper
 

@@ -70,7 +70,7 @@ class StandIn:
                 self._tell.event("note", note)
             await stack.enter_async_context(self._child)
             keeper = self._keeper = await stack.enter_async_context(
-                self._new_keeper(client, takeover)
+                self._wanted.keeper(client, takeover.spec, self._tell)
             )
             await self._child.outlive(keeper.start())
             group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -105,15 +105,6 @@ class StandIn:
     async def _job_gone(self) -> NoReturn:
         assert self._keeper
         await self._wanted.agent_gone(self._keeper)
-
-    def _new_keeper(self, client: Client, takeover: Takeover) -> AgentKeeper:
-        return AgentKeeper(
-            client,
-            self._access.namespace,
-            takeover.spec,
-            self._tell.progress,
-            self._wanted.timeout_seconds,
-        )
 
     def _preface(self, chosen: Iterable[ports.ServicePort], takeover: Takeover) -> Preface | None:
         """What programs here are told of their clients; the agent's pod may come to be another."""

@@ -91,6 +91,11 @@ class Wanted:
         tell.event("exited", f"'{self.child}' has ended, with exit code {code}.", code=code)
         return code
 
+    def keeper(self, client: Client, spec: AgentSpec, tell: Narrator) -> AgentKeeper:
+        """What keeps such an agent."""
+        namespace = client.access.namespace
+        return AgentKeeper(client, namespace, spec, tell.progress, self.timeout_seconds)
+
     async def agent_gone(self, keeper: AgentKeeper) -> NoReturn:
         """Wait until somebody deletes the agent's Job. Raises AgentError."""
         await keeper.gone.wait()
