@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from towline.errors import RedirectError
+from towline.features.uplink.dialled import Dialled
 from towline.link.link import Link
 from towline.redirect.control import Redirect
 from towline.redirect.errors import DialError
@@ -45,14 +46,6 @@ def dial_reason(reason: Reason) -> DialReason:
     if reason in _LOST:
         return DialReason.LINK_LOST
     return _ANSWERS.get(reason, DialReason.HOST_UNREACHABLE)
-
-
-class Connected(Splice):
-    """A stream that its destination has accepted, and nothing is joined to yet."""
-
-    def abort(self) -> None:
-        """Nobody came for it: end it."""
-        self.reset(Reason.CANCELLED)
 
 
 class Assumed(Splice):
@@ -93,27 +86,13 @@ class Dialer:
         self._group = group
         self._loop = asyncio.get_running_loop()
 
-    async def dial(self, address: IPAddress, port: int) -> Connected:
+    async def dial(self, address: IPAddress, port: int) -> Dialled:
         """Reach a destination; raises DialError with what it, or the way to it, answered.
 
         One that has accepted and then reset at once was reached: what it gives is reset, too.
         """
-        answer: asyncio.Future[Reason | None] = self._loop.create_future()
-
-        def decide(reason: Reason | None) -> None:
-            if not answer.done():
-                answer.set_result(reason)
-
-        splice = Connected(
-            self._open(address, port),
-            on_accepted=lambda: decide(None),
-            on_closed=lambda reason: decide(reason or Reason.RESET),
-        )
-        try:
-            reason = await answer
-        except asyncio.CancelledError:
-            splice.abort()
-            raise
+        splice = Dialled(self._open(address, port))
+        reason = await splice.answer()
         if reason is None or reason is Reason.RESET:
             return splice
         raise DialError(dial_reason(reason))
@@ -123,7 +102,7 @@ class Dialer:
         connection: socket.socket,
         address: IPAddress,
         port: int,
-        connected: Connected | None,
+        connected: Dialled | None,
     ) -> None:
         """Join a local connection to its stream: the dialled one, or one that is opened now.
 
@@ -138,7 +117,7 @@ class Dialer:
         connection: socket.socket,
         address: IPAddress,
         port: int,
-        connected: Connected | None,
+        connected: Dialled | None,
     ) -> None:
         try:
             splice = connected or await self._open_known(connection, address, port)

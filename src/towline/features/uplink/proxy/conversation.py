@@ -7,6 +7,7 @@ import logging
 from contextlib import suppress
 from typing import cast
 
+from towline.features.uplink.dialled import Dialled
 from towline.features.uplink.listening import join as join_stream
 from towline.features.uplink.proxy import joined
 from towline.features.uplink.proxy.association import Association
@@ -18,7 +19,7 @@ from towline.proxy.opening import dialect
 from towline.proxy.request import Dialect, Malformed, Request, Take
 from towline.relay import sockets
 from towline.relay.peer import LinkLost
-from towline.relay.splice import Splice, reason_of
+from towline.relay.splice import reason_of
 from towline.relay.stream import Stream
 from towline.wire.frames import Kind, Reason
 from towline.wire.target import Target
@@ -39,7 +40,7 @@ class Refusal(Exception):  # noqa: N818
         self.reason = reason
 
 
-class _Taking(Splice):
+class _Taking(Dialled):
     """A splice that passes on only what is to be, of what the client says."""
 
     take: Take
@@ -143,27 +144,13 @@ class Conversation(asyncio.Protocol):
 
     async def _dial(self, target: Target, take: Take) -> _Taking:
         """A stream to a target that has accepted. Raises Refusal."""
-        answer: asyncio.Future[Reason | None] = self._loop.create_future()
-
-        def decide(reason: Reason | None) -> None:
-            if not answer.done():
-                answer.set_result(reason)
-
-        splice = _Taking(
-            await self._open(target),
-            on_accepted=lambda: decide(None),
-            on_closed=lambda reason: decide(reason or Reason.RESET),
-        )
+        splice = _Taking(await self._open(target))
         splice.take = take
         try:
             async with asyncio.timeout(DIAL_SECONDS):
-                reason = await answer
+                reason = await splice.answer()
         except TimeoutError:
-            splice.reset(Reason.CANCELLED)
             raise Refusal(Reason.TIMED_OUT) from None
-        except asyncio.CancelledError:
-            splice.reset(Reason.CANCELLED)
-            raise
         if reason is not None:
             raise Refusal(reason)
         return splice
