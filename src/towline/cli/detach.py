@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from towline.cli.options import Decorator
 from towline.cli.output import narrator, told
 from towline.errors import TowlineError
-from towline.features.state import Answer, Narrator
+from towline.features.state import Narrator
+from towline.features.uplink.way import Way
 from towline.session import background, control, runner
 
 ReadyLine = Callable[[dict[str, Any], str], str]
 """What the user is told when it is ready: by its status, and what ends it."""
-
-
-class Way(Protocol):
-    """A feature that is there for as long as one likes."""
-
-    def status(self) -> dict[str, Any]:
-        """How it is doing, fit for JSON."""
-
-    def answers(self) -> Mapping[str, Answer]:
-        """What else it answers from other processes, by their commands."""
-
-    def open(self) -> AbstractAsyncContextManager[None]:
-        """Bring it up and take it down."""
-
-    async def ended(self) -> None:
-        """Wait until it cannot go on."""
 
 
 def detach_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from towline.agent.undo import AGENT_LABEL
 from towline.cluster import sidecar
 from towline.cluster.discovery import Discovery
-from towline.cluster.guest import Host
+from towline.cluster.guest import HostPod
 from towline.dns.policy import ClusterNames
 from towline.errors import RedirectError, TowlineError
 from towline.features import findings
@@ -27,6 +27,7 @@ from towline.features.uplink.flows import Flows
 from towline.features.uplink.leads import Leads, hosts_of
 from towline.features.uplink.nameoptions import NameOptions
 from towline.features.uplink.names import Names, Nameservers
+from towline.features.uplink.way import Way
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
@@ -45,7 +46,7 @@ class ConnectOptions:
     helper: socket.socket | None = None
 
 
-class Connection:
+class Connection(Way):
     """One uplink: :meth:`open` brings it up and takes it down."""
 
     def __init__(self, access: Access, options: ConnectOptions, tell: Narrator) -> None:
@@ -148,7 +149,7 @@ class Connection:
 
     async def _is_outside_of_mesh(self, client: Client) -> bool:
         agent = self._options.link.agent
-        if isinstance(agent, Host) or agent.sidecar is not None:
+        if isinstance(agent, HostPod) or agent.sidecar is not None:
             return False
         with suppress(TowlineError):
             others = f"!{AGENT_LABEL}"

@@ -7,11 +7,11 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from towline.dns.policy import ClusterNames
 from towline.features.reference import Reference
-from towline.features.state import Answer, Narrator
+from towline.features.state import Narrator
 from towline.features.uplink import listening
 from towline.features.uplink.agentlink import AgentLink, LinkOptions
 from towline.features.uplink.forward import ports
@@ -21,6 +21,7 @@ from towline.features.uplink.forward.streams import ByLink, Where
 from towline.features.uplink.forward.target import Host, Wish
 from towline.features.uplink.forward.troubles import Troubles
 from towline.features.uplink.listening import Arrival
+from towline.features.uplink.way import Way
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.kube.resources import PODS, SERVICES, Object
@@ -55,7 +56,7 @@ class _Bound:
         }
 
 
-class Forward:
+class Forward(Way):
     """A forward: :meth:`open` brings it up and takes it down."""
 
     def __init__(self, access: Access, options: ForwardOptions, tell: Narrator) -> None:
@@ -75,10 +76,6 @@ class Forward:
             **({"pod": self._pod.name} if self._pod else {}),
         }
 
-    def answers(self) -> dict[str, Answer]:
-        """Nobody asks it more than that."""
-        return {}
-
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Inside, the local ports lead there. Raises TowlineError, perhaps in a group."""
@@ -93,11 +90,6 @@ class Forward:
             stack.callback(lambda: [task.cancel() for task in tasks])
             agent.live()
             yield
-
-    async def ended(self) -> NoReturn:
-        """Wait: it goes on for as long as one likes."""
-        await asyncio.Event().wait()
-        raise AssertionError
 
     async def _look(self, client: Client) -> list[Chosen]:
         """Find the target, and the ports that are meant. Raises UsageError, ApiError."""

@@ -8,18 +8,19 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, NoReturn
+from typing import Any
 
 from towline.cluster.discovery import Discovery
 from towline.cluster.ranges import Address, Kind, Network
 from towline.dns.policy import ClusterNames
-from towline.features.state import Answer, Narrator
+from towline.features.state import Narrator
 from towline.features.uplink import listening
 from towline.features.uplink.agentlink import AgentLink, LinkOptions
 from towline.features.uplink.leads import addresses_of, hosts_of
 from towline.features.uplink.nameoptions import NameOptions
 from towline.features.uplink.proxy.conversation import Conversation
 from towline.features.uplink.proxy.whose import Whose
+from towline.features.uplink.way import Way
 from towline.kube.config import Access
 from towline.link.link import Link
 from towline.wire.dns import Name
@@ -39,7 +40,7 @@ class ProxyOptions:
     link: LinkOptions
 
 
-class Proxy:
+class Proxy(Way):
     """A proxy: :meth:`open` brings it up and takes it down."""
 
     def __init__(self, access: Access, options: ProxyOptions, tell: Narrator) -> None:
@@ -58,10 +59,6 @@ class Proxy:
             "environment": self._environment(),
             "everything": self._options.everything,
         }
-
-    def answers(self) -> dict[str, Answer]:
-        """Nobody asks it more than that."""
-        return {}
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -89,11 +86,6 @@ class Proxy:
                 stack.callback(server.close)
             agent.live()
             yield
-
-    async def ended(self) -> NoReturn:
-        """Wait: it goes on for as long as one likes."""
-        await asyncio.Event().wait()
-        raise AssertionError
 
     def _bind(self, stack: AsyncExitStack) -> list[socket.socket]:
         """Have the port before anything is made in the cluster, and tell who else may use it."""
