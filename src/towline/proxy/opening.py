@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from towline.proxy import socks4, socks5
-from towline.proxy.http import Http
 from towline.proxy.request import Dialect
 from towline.proxy.socks4 import Socks4
 from towline.proxy.socks5 import Socks5
 
 
-def dialect(first: int) -> Dialect:
-    """The protocol of a client that begins with this byte."""
+def dialect(first: int) -> Dialect | None:
+    """The SOCKS that a client speaks which begins with this byte; None for HTTP."""
     if first == socks5.VERSION:
         return Socks5()
     if first == socks4.VERSION:
         return Socks4()
-    return Http()
+    return None

@@ -1,35 +1,20 @@
-"""What a client wants of a proxy, whatever protocol it speaks."""
+"""What a client wants of a proxy for SOCKS, whichever version it speaks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from towline.wire.frames import Reason
 from towline.wire.target import Target
 
-Take = Callable[[bytes], bytes]
-"""Of what a client says from now on, what is to be passed on."""
-
-
-def everything(data: bytes) -> bytes:
-    """All of it."""
-    return data
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A connection to `target`; for an association, which is for datagrams, the client's address.
-
-    `said` is what the target is to be told at first. Of what the client says later, `take` says
-    what is for the target.
-    """
+    """A connection to `target`; or an association, for datagrams, with its client's address."""
 
     target: Target
     is_association: bool = False
-    said: bytes = b""
-    take: Take = everything
 
 
 class Malformed(Exception):  # noqa: N818

@@ -1,29 +1,45 @@
-"""HTTP as it is spoken to a proxy: tunnels, and requests that are passed on."""
+"""HTTP as it is spoken to a proxy: tunnels, and requests that are passed on, one after another."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.proxy.http import Http
+from towline.proxy import http
+from towline.proxy.http import Exchange
 from towline.proxy.request import Malformed
 from towline.wire.frames import Reason
 from towline.wire.target import Target
 
 
-def asked(text: str) -> Http:
-    talk = Http()
-    assert talk.receive(text.replace("\n", "\r\n").encode()) == b""
-    return talk
+def asked(text: str) -> tuple[h11.Connection, h11.Request]:
+    here = http.client_connection()
+    here.receive_data(text.replace("\n", "\r\n").encode("latin-1"))
+    request = http.next_request(here)
+    assert isinstance(request, h11.Request)
+    return here, request
+
+
+def exchanged(text: str) -> Exchange:
+    return Exchange(*asked(text))
 
 
 def passed_on(text: str) -> list[str]:
-    request = asked(text).request
-    assert request is not None
-    return request.said.decode().split("\r\n")
+    return exchanged(text).begin.decode().split("\r\n")
+
+
+def passed_back(request: str, answer: str) -> list[str]:
+    exchange = exchanged(request)
+    exchange.ask()
+    return exchange.answer(answer.replace("\n", "\r\n").encode()).decode().split("\r\n")
+
+
+GET = "GET http://web/ HTTP/1.1\nHost: web\n\n"
 
 
 @pytest.mark.parametrize(
@@ -31,10 +47,9 @@ def passed_on(text: str) -> list[str]:
     [("web:443", Target("web", 443)), ("[fd00::1]:80", Target("fd00::1", 80))],
 )
 def test_tunnel_leads_to_a_host_and_port(authority: str, target: Target) -> None:
-    talk = asked(f"CONNECT {authority} HTTP/1.1\nHost: {authority}\n\nhello")
-    assert talk.request is not None
-    assert (talk.request.target, talk.request.said, talk.rest) == (target, b"", b"hello")
-    assert talk.accepted(target).startswith(b"HTTP/1.1 200 ")
+    here, request = asked(f"CONNECT {authority} HTTP/1.1\nHost: {authority}\n\nhello")
+    assert http.target_of(request) == target
+    assert http.rest(here) == b"hello"
 
 
 @pytest.mark.parametrize(
@@ -51,10 +66,12 @@ def test_url_becomes_a_path_and_its_own_host(
     url: str, target: Target, path: str, host: str
 ) -> None:
     text = f"GET {url} HTTP/1.1\nHost: other\n\n"
-    request = asked(text).request
-    assert request is not None
-    assert request.target == target
+    assert http.target_of(asked(text)[1]) == target
     assert passed_on(text)[:2] == [f"GET {path} HTTP/1.1", f"Host: {host}"]
+
+
+def test_options_without_a_path_ask_about_the_server() -> None:
+    assert passed_on("OPTIONS http://web HTTP/1.1\nHost: web\n\n")[0] == "OPTIONS * HTTP/1.1"
 
 
 def test_fields_for_the_proxy_alone_go_no_further() -> None:
@@ -62,7 +79,7 @@ def test_fields_for_the_proxy_alone_go_no_further() -> None:
         "Connection: keep-alive, X-Mine, content-length\nX-Mine: 1\nProxy-Connection: keep-alive\n"
         "Proxy-Authorization: Basic eDp5\nTE: trailers\nContent-Length: 0\nX-Kept: a:b\n"
     )
-    assert passed_on(f"POST http://web/ HTTP/1.1\n{fields}\n") == [
+    assert passed_on(f"POST http://web/ HTTP/1.1\nHost: web\n{fields}\n") == [
         "POST / HTTP/1.1",
         "Host: web",
         "Content-Length: 0",
@@ -74,66 +91,151 @@ def test_fields_for_the_proxy_alone_go_no_further() -> None:
     ]
 
 
-def test_upgrade_is_passed_on_with_all_that_is_said_afterwards() -> None:
-    text = "GET http://web/ HTTP/1.1\nConnection: keep-alive, Upgrade\nUpgrade: websocket\n\n"
-    assert passed_on(text)[-4:-2] == ["Connection: Upgrade", "Upgrade: websocket"]
-    request = asked(text).request
-    assert request is not None
-    assert request.take(b"frames") == b"frames"
+def test_fields_for_one_hop_do_not_come_back() -> None:
+    answer = (
+        "HTTP/1.1 200 Fine\nConnection: close, X-Hop\nX-Hop: 1\nKeep-Alive: timeout=5\nX-Kept: 2\n"
+        "Content-Length: 2\n\nhi"
+    )
+    back = passed_back(GET, answer)
+    assert back[:-1] == ["HTTP/1.1 200 Fine", "X-Kept: 2", "Content-Length: 2", "Via: 1.1 tow", ""]
+    assert back[-1] == "hi"
 
 
-@pytest.mark.parametrize("cut", [1, 2, 3, 7, 1000])
-@pytest.mark.parametrize(
-    ("fields", "body"),
-    [
-        ("Content-Length: 5", b"hello"),
-        ("Content-Length: 5, 5", b"hello"),
-        ("Transfer-Encoding: chunked", b"5;x=y\r\nhello\r\n0\r\nTrailer: x\r\n\r\n"),
-        ("Transfer-Encoding: gzip, chunked", b"A\r\n0123456789\r\n00\r\n\r\n"),
-        ("X: y", b""),
-    ],
-)
-def test_body_is_passed_on_and_no_request_behind_it(fields: str, body: bytes, cut: int) -> None:
-    request = asked(f"POST http://web/ HTTP/1.1\n{fields}\n\n").request
-    assert request is not None
-    said = body + b"GET http://other/ HTTP/1.1\r\n\r\n"
-    pieces = [said[at : at + cut] for at in range(0, len(said), cut)]
-    assert b"".join(map(request.take, pieces)) == body
+def test_answer_that_ends_with_its_connection_ends_by_itself() -> None:
+    exchange = exchanged(GET)
+    exchange.ask()
+    said = exchange.answer(b"HTTP/1.0 200 OK\r\n\r\nhel") + exchange.answer(b"lo")
+    assert not exchange.is_over
+    said += exchange.answer(b"")
+    assert exchange.is_over
+    assert b"Transfer-Encoding: chunked\r\n" in said
+    assert said.endswith(b"\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n")
+
+
+def test_old_client_gets_no_chunks_and_nothing_beforehand() -> None:
+    back = passed_back(
+        "GET http://web/ HTTP/1.0\n\n",
+        "HTTP/1.1 103 Early\n\nHTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\nA: b\n\n",
+    )
+    assert back == ["HTTP/1.1 200 OK", "Via: 1.1 tow", "Connection: close", "", "hi"]
+
+
+def test_length_beside_chunks_does_not_come_back() -> None:
+    answer = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nContent-Length: 1\n\n2\nhi\n0\n\n"
+    assert not any("Content-Length" in line for line in passed_back(GET, answer))
+
+
+def test_client_that_waits_for_leave_gets_the_targets() -> None:
+    here, request = asked(
+        "PUT http://web/ HTTP/1.1\nHost: web\nExpect: 100-continue\nContent-Length: 2\n\n"
+    )
+    exchange = Exchange(here, request)
+    assert b"Expect: 100-continue\r\n" in exchange.begin
+    assert exchange.ask() == b""
+    assert exchange.answer(b"HTTP/1.1 100 Continue\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+    assert not exchange.is_answered
+    here.receive_data(b"hi")
+    assert exchange.ask() == b"hi"
+    assert exchange.answer(b"HTTP/1.1 204 Done\r\n\r\n").startswith(b"HTTP/1.1 204 Done\r\n")
+    assert (exchange.is_said, exchange.is_over) == (True, True)
+
+
+UPGRADE = "GET http://web/ HTTP/1.1\nHost: web\nConnection: keep-alive, Upgrade\nUpgrade: {}\n\n{}"
+
+
+def test_upgrade_is_passed_on_and_back_with_all_that_is_said_afterwards() -> None:
+    exchange = exchanged(UPGRADE.format("websocket", "frames"))
+    assert exchange.begin.endswith(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    exchange.ask()
+    answer = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nmore"
+    said = exchange.answer(answer)
+    assert b"Connection: Upgrade\r\nUpgrade: websocket\r\n" in said
+    assert exchange.is_switched
+    assert exchange.rest() == (b"frames", b"more")
+
+
+def test_upgrade_that_is_not_taken_is_an_answer_like_any() -> None:
+    here, request = asked(UPGRADE.format("websocket", GET))
+    exchange = Exchange(here, request)
+    exchange.ask()
+    exchange.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert exchange.is_over
+    here.start_next_cycle()
+    assert isinstance(http.next_request(here), h11.Request)
+
+
+def test_http2_is_not_asked_for() -> None:
+    text = (
+        "GET http://web/ HTTP/1.1\nHost: web\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\n"
+        "HTTP2-Settings: AAEAAEAA\n\n"
+    )
+    assert passed_on(text)[2:] == ["Via: 1.1 tow", "Connection: close", "", ""]
+
+
+def test_switch_that_nobody_has_asked_for_is_no_answer() -> None:
+    exchange = exchanged(GET)
+    exchange.ask()
+    with pytest.raises(h11.RemoteProtocolError):
+        exchange.answer(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n")
+
+
+def test_answer_that_is_cut_off_is_none() -> None:
+    exchange = exchanged(GET)
+    exchange.ask()
+    exchange.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
+    with pytest.raises(h11.RemoteProtocolError):
+        exchange.answer(b"")
+    assert exchange.is_answered
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "GET / HTTP/1.1\nHost: 127.0.0.1:1080\n\n",
-        "GET https://web/ HTTP/1.1\n\n",
-        "GET ftp://web/ HTTP/1.1\n\n",
-        "GET http:///x HTTP/1.1\n\n",
-        "GET http://web:0x/ HTTP/1.1\n\n",
-        "GET http://web:99999/ HTTP/1.1\n\n",
-        "CONNECT web HTTP/1.1\n\n",
-        "CONNECT :80 HTTP/1.1\n\n",
-        "GET  http://web/ HTTP/1.1\n\n",
-        "GET http://web/ HTTP/2\n\n",
+        "GET https://web/ HTTP/1.1\nHost: web\n\n",
+        "GET ftp://web/ HTTP/1.1\nHost: web\n\n",
+        "GET http:///x HTTP/1.1\nHost: web\n\n",
+        "GET http://[web/ HTTP/1.1\nHost: web\n\n",
+        "GET http://web:0x/ HTTP/1.1\nHost: web\n\n",
+        "GET http://web:99999/ HTTP/1.1\nHost: web\n\n",
+        "CONNECT web HTTP/1.1\nHost: web\n\n",
+        "CONNECT :80 HTTP/1.1\nHost: web\n\n",
+        "GET  http://web/ HTTP/1.1\nHost: web\n\n",
+        "GET http://web/ HTTP/1.1\n\n",
+        "GET http://web/ HTTP/2\nHost: web\n\n",
         "hello\n\n",
-        "GET http://web/ HTTP/1.1\nX : y\n\n",
-        "GET http://web/ HTTP/1.1\n folded\n\n",
-        "POST http://web/ HTTP/1.1\nContent-Length: 5\nContent-Length: 6\n\n",
-        "POST http://web/ HTTP/1.1\nContent-Length: +5\n\n",
-        "POST http://web/ HTTP/1.1\nContent-Length: 5\nTransfer-Encoding: chunked\n\n",
-        "POST http://web/ HTTP/1.1\nTransfer-Encoding: gzip\n\n",
+        "GET http://web/ HTTP/1.1\nHost: web\nX : y\n\n",
+        "POST http://web/ HTTP/1.1\nHost: web\nContent-Length: 5\nContent-Length: 6\n\n",
+        "POST http://web/ HTTP/1.1\nHost: web\nContent-Length: +5\n\n",
+        "POST http://web/ HTTP/1.1\nHost: web\nContent-Length: 5\nTransfer-Encoding: chunked\n\n",
     ],
 )
 def test_what_is_no_request_of_a_proxy_is_answered_so(text: str) -> None:
     with pytest.raises(Malformed) as caught:
-        asked(text)
+        http.target_of(asked(text)[1])
     assert caught.value.answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
+def test_coding_that_is_not_known_is_refused() -> None:
+    with pytest.raises(Malformed) as caught:
+        exchanged("POST http://web/ HTTP/1.1\nHost: web\nTransfer-Encoding: gzip\n\n").ask()
+    assert caught.value.answer.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
+
+
+def test_body_that_is_malformed_goes_no_further() -> None:
+    exchange = exchanged(
+        "POST http://web/ HTTP/1.1\nHost: web\nTransfer-Encoding: chunked\n\n2\nhello"
+    )
+    with pytest.raises(Malformed):
+        exchange.ask()
+
+
 def test_head_without_an_end_is_not_waited_for() -> None:
-    talk = Http()
+    here = http.client_connection()
     with pytest.raises(Malformed) as caught:
         for _ in range(100):
-            talk.receive(b"x" * 1024)
+            here.receive_data(b"x" * 1024)
+            http.next_request(here)
     assert b" 431 " in caught.value.answer
 
 
@@ -142,18 +244,19 @@ def test_head_without_an_end_is_not_waited_for() -> None:
     [(Reason.REFUSED, 502), (Reason.TIMED_OUT, 504), (Reason.LINK_LOST, 503)],
 )
 def test_refusal_says_why_in_words(reason: Reason, status: int) -> None:
-    talk = asked("CONNECT web:443 HTTP/1.1\n\n")
-    answer = talk.refused(reason, "it is closed").decode()
+    answer = http.refusal(Target("web", 443), reason, "it is closed").decode()
     assert answer.startswith(f"HTTP/1.1 {status} ")
     assert answer.endswith("tow cannot reach web, port 443: it is closed.\n")
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))
 def test_anything_is_understood_or_malformed(said: bytes, step: int) -> None:
-    talk = Http()
+    here = http.client_connection()
     with suppress(Malformed):
         for at in range(0, len(said), step):
-            talk.receive(said[at : at + step])
+            here.receive_data(said[at : at + step])
+            if http.next_request(here) is not True:
+                return
 
 
 @given(
@@ -162,5 +265,78 @@ def test_anything_is_understood_or_malformed(said: bytes, step: int) -> None:
     st.text(st.characters(codec="latin-1"), max_size=80),
 )
 def test_any_head_is_understood_or_malformed(method: str, target: str, fields: str) -> None:
+    here = http.client_connection()
+    here.receive_data(
+        f"{method} {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n".encode("latin-1")
+    )
     with suppress(Malformed):
-        Http().receive(f"{method} {target} HTTP/1.1\r\n{fields}\r\n\r\n".encode("latin-1"))
+        request = http.next_request(here)
+        if isinstance(request, h11.Request):
+            http.target_of(request)
+            if method != "CONNECT":
+                Exchange(here, request).ask()
+
+
+@given(st.binary(max_size=300))
+def test_any_answer_is_one_or_is_none(said: bytes) -> None:
+    exchange = exchanged(GET)
+    exchange.ask()
+    with suppress(h11.ProtocolError):
+        exchange.answer(said)
+        exchange.answer(b"")
+
+
+Message = tuple[bool, bytes]
+"""Whether it is in chunks, and its body."""
+messages = st.tuples(st.booleans(), st.binary(max_size=40))
+
+
+def framed(first_line: str, message: Message) -> bytes:
+    in_chunks, body = message
+    head = f"{first_line}\r\nHost: web\r\n".encode()
+    if not in_chunks:
+        return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    chunk = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+    return head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n"
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+def read(connection: h11.Connection, data: bytes) -> bytes:
+    """The body of the one message that these bytes are."""
+    connection.receive_data(data)
+    body = b""
+    while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+        assert event is not h11.NEED_DATA, "the message has no end"
+        body += bytes(event.data) if isinstance(event, h11.Data) else b""
+    assert connection.trailing_data[0] == b""
+    return body
+
+
+@given(st.lists(st.tuples(messages, messages), min_size=1, max_size=4), st.integers(1, 60))
+def test_requests_on_one_connection_each_get_their_own_answer(
+    exchanges: list[tuple[Message, Message]], size: int
+) -> None:
+    """However it is cut, and though all are asked before the first is answered."""
+    asking = b"".join(framed("POST http://web/ HTTP/1.1", request) for request, _ in exchanges)
+    coming = pieces(asking, size)
+    here, client = http.client_connection(), h11.Connection(h11.CLIENT)
+    for request, answer in exchanges:
+        while (found := http.next_request(here)) is True:
+            here.receive_data(next(coming))
+        assert isinstance(found, h11.Request)
+        exchange = Exchange(here, found)
+        told = exchange.begin + exchange.ask()
+        while not exchange.is_said:
+            here.receive_data(next(coming))
+            told += exchange.ask()
+        assert read(h11.Connection(h11.SERVER), told) == request[1]
+        back = b"".join(map(exchange.answer, pieces(framed("HTTP/1.1 200 OK", answer), size)))
+        assert exchange.is_over
+        client.send(h11.Request(method="POST", target="/", headers={"Host": "web"}.items()))
+        client.send(h11.EndOfMessage())
+        assert read(client, back) == answer[1]
+        client.start_next_cycle()
+        here.start_next_cycle()

@@ -6,18 +6,13 @@ import asyncio
 from contextlib import suppress
 from typing import cast
 
-from towline.proxy.request import Take, everything
 from towline.relay import sockets
 
 
 class Side(asyncio.Protocol):
-    """One end of two. Of what it hears, `take` says what the other one gets.
+    """One end of two. Nothing is read from it before :func:`join`."""
 
-    Nothing is read from a side before :func:`join`.
-    """
-
-    def __init__(self, take: Take = everything) -> None:
-        self._take = take
+    def __init__(self) -> None:
         self._ended = False
         self._lost = False
         self._other: Side | None = None
@@ -41,8 +36,8 @@ class Side(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass it on."""
         assert self._other
-        if (taken := self._take(data)) and not self._other.transport.is_closing():
-            self._other.transport.write(taken)
+        if not self._other.transport.is_closing():
+            self._other.transport.write(data)
 
     def eof_received(self) -> bool:
         """Pass the half-close on, or, when it is the second one, close."""
