@@ -11,13 +11,14 @@ from contextlib import closing
 import pytest
 
 from tests import documented
-from tests.e2e import objects
+from tests.e2e import behind, objects
 from tests.e2e.broken import NAMESPACE, as_user
 from tests.e2e.tow import GRACE, GRACE_SECONDS, connected, starting
 
 SESSION_ERROR = 8
 # curl's own exit code: the proxy has said why not.
 REFUSED_BY_PROXY = 97
+DATABASE_V4 = "172.31.77.7"
 ASSOCIATION = b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6)
 
 pytestmark = pytest.mark.usefixtures("no_trace")
@@ -103,6 +104,57 @@ def test_python_tunnels_and_datagrams_are_carried(laptop):
                 to = b"\x03\x06sample" + struct.pack("!H", 7001)
                 client.sendto(b"\0\0\0" + to + b"ping", ("127.0.0.1", relay))
                 assert client.recv(100).endswith(b"ping")
+
+
+def test_requests_follow_each_other_on_one_connection(laptop):
+    with proxied(laptop) as session:
+        host, _, port = session.ready()["listening"].rpartition(":")
+
+        def ask():
+            with closing(http.client.HTTPConnection(host, int(port), timeout=20)) as client:
+                client.connect()
+                client.auto_open = 0  # a second one would be an error
+                for url in ("http://web/", "http://web.other-ns/", "http://sample:8080/"):
+                    client.request("POST", url, b"x" * 1000)
+                    yield json.load(client.getresponse())["name"]
+
+        assert laptop.call(lambda: list(ask())) == ["web", "other-web", "sample"]
+
+
+def test_go_takes_the_proxy_of_its_environment(lab, laptop):
+    kubectl = lab.layout.programs / "kubectl"
+    server = "--server=https://kubernetes.default.svc"
+    with proxied(laptop) as session:
+        for kind in ("http", "socks5"):
+            environment = laptop.environment(HTTPS_PROXY=f"{kind}://{session.ready()['listening']}")
+            done = laptop.run(kubectl, server, "get", "--raw=/version", env=environment)
+            assert done.returncode == 0, done.stderr
+            assert "gitVersion" in done.stdout
+
+
+def test_what_is_included_is_reached_there_and_what_is_excluded_is_not(lab, laptop):
+    web = lab.kubectl_json("service", "web")["spec"]["clusterIP"]
+    arguments = (f"--include={DATABASE_V4}", f"--exclude={web},web.other-ns")
+    with behind.serving(lab, DATABASE_V4), proxied(laptop, *arguments) as session:
+        database = curl(laptop, session, f"telnet://{DATABASE_V4}:{behind.PORT}")
+        assert database.stdout == behind.HELLO.decode()
+        assert name(curl(laptop, session, "http://web")) == "web"
+        for excluded in (web, "web.other-ns"):
+            done = curl(laptop, session, f"http://{excluded}", "socks5h", "--max-time", "3")
+            assert done.returncode != 0
+
+
+def test_other_machines_are_told_where_the_proxy_is(lab, laptop):
+    with starting(laptop, "--listen=0.0.0.0:0", command="proxy") as session:
+        ready = session.ready()
+        addresses = [each.rpartition(":")[0] for each in ready["addresses"]]
+        assert addresses
+        assert not {"0.0.0.0", "127.0.0.1"} & {*addresses}
+        assert ready["environment"]["HTTP_PROXY"] == f"http://{ready['addresses'][0]}"
+        done = laptop.run(
+            "curl", "-sS", "--proxy", ready["environment"]["HTTP_PROXY"], "http://web"
+        )
+        assert name(done) == "web"
 
 
 def test_shell_has_the_environment_and_the_session_goes_on(laptop):

@@ -15,7 +15,13 @@ from towline.cli.command import Command
 from towline.cli.detach import detach_option, run, run_in_background
 from towline.cli.linkoptions import link_of, transport_option
 from towline.cli.nameoptions import name_options, names_of
-from towline.cli.options import addresses_options, cluster_options, inject_option, output_option
+from towline.cli.options import (
+    addresses_options,
+    cluster_options,
+    inject_option,
+    output_option,
+    pods_option,
+)
 from towline.cli.output import narrator
 from towline.errors import SessionError
 from towline.features.findings import some
@@ -46,6 +52,7 @@ Examples:
 @via_options
 @name_options
 @addresses_options
+@pods_option
 @transport_option
 @detach_option
 @output_option

@@ -97,12 +97,16 @@ def addresses_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="CIDR|ADDRESS|HOST",
             help="Never reach this through the cluster, whatever else says so; may be repeated.",
         ),
-        click.option(
-            "--pods/--no-pods",
-            default=True,
-            show_default=True,
-            help="Whether the ranges of pods are reached, or only pods that have names.",
-        ),
+    )(function)
+
+
+def pods_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Whether addresses of pods are the cluster's to answer."""
+    return click.option(
+        "--pods/--no-pods",
+        default=True,
+        show_default=True,
+        help="Whether the ranges of pods are reached, or only pods that have names.",
     )(function)
 
 

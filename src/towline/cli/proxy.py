@@ -14,11 +14,12 @@ from towline.cli.command import Command
 from towline.cli.detach import detach_option, run, run_in_background
 from towline.cli.linkoptions import link_of, transport_option
 from towline.cli.nameoptions import name_options, names_of
-from towline.cli.options import cluster_options, output_option
+from towline.cli.options import addresses_options, cluster_options, output_option
 from towline.cli.output import narrator
 from towline.cli.schema import Checked
 from towline.errors import UsageError
 from towline.features.state import Narrator
+from towline.features.uplink import targets
 from towline.features.uplink.proxy.proxy import Proxy, ProxyOptions
 from towline.wire.target import Port
 
@@ -30,6 +31,7 @@ Examples:
   eval "$(tow proxy --detach)"         and have this shell's programs use it
   tow proxy --listen 127.0.0.1:0       on a port that is free
   tow proxy --all                      all connections by the cluster, not only those to it
+  tow proxy --include db.corp          with a host besides that only the cluster reaches
 """
 
 
@@ -59,6 +61,7 @@ def _listen(text: str) -> tuple[str, int]:
 )
 @click.option("--all", "everything", is_flag=True, help="Reach all from the cluster, not it only.")
 @name_options
+@addresses_options
 @agent_options
 @via_options
 @transport_option
@@ -79,6 +82,8 @@ def command(**chosen: Any) -> int:
             port,
             chosen["everything"],
             names_of(chosen),
+            targets.included(chosen["include"]),
+            targets.excluded(chosen["exclude"]),
             link_of(chosen, tell),
         )
         telling = tell if chosen["output"] == "json" else _Environment(tell)
@@ -120,7 +125,8 @@ def script(environment: dict[str, str]) -> str:
 
 def _ready_line(status: dict[str, Any], end: str) -> str:
     what = "everything" if status["everything"] else "the cluster"
+    where = " and ".join(status["addresses"])
     return (
         f"Proxy to {what} of {status['context']}/{status['namespace']} at "
-        f"{status['listening']} (SOCKS5, HTTP), live in {status['seconds']:.1f} s. {end}"
+        f"{where} (SOCKS5, HTTP), live in {status['seconds']:.1f} s. {end}"
     )

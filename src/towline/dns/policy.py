@@ -130,7 +130,7 @@ class Policy:
         if self._is_owned(name):
             return Plan((Candidate(name),), upstream=False)
         forms = tuple(self._forms(name))
-        if any(self._is_owned(form) is False for form in forms):
+        if any(map(self.is_outside, forms)):
             return UPSTREAM
         address = reverse_address(name)
         if address is not None and self._in_ranges(address):
@@ -158,6 +158,10 @@ class Policy:
         if not own and not late:
             return UPSTREAM
         return Plan(own, upstream=not ours, late=late, shared=len(name.labels) > 1)
+
+    def is_outside(self, name: Name) -> bool:
+        """Whether a name is never the cluster's, as somebody has said."""
+        return self._is_owned(name) is False
 
     def _is_owned(self, name: Name) -> bool | None:
         """Whether a name is the cluster's alone, or never; None if nobody has said."""

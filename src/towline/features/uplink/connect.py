@@ -7,14 +7,12 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
 from towline.agent.undo import AGENT_LABEL
 from towline.cluster import sidecar
 from towline.cluster.discovery import Discovery
 from towline.cluster.guest import HostPod
-from towline.dns.policy import ClusterNames
 from towline.errors import RedirectError, TowlineError
 from towline.features import findings
 from towline.features.findings import Finding
@@ -24,16 +22,14 @@ from towline.features.uplink.capture import Capture, Choice
 from towline.features.uplink.dialer import Dialer
 from towline.features.uplink.explain import Explainer
 from towline.features.uplink.flows import Flows
-from towline.features.uplink.leads import Leads, hosts_of
-from towline.features.uplink.nameoptions import NameOptions
+from towline.features.uplink.leads import Leads
+from towline.features.uplink.nameoptions import NameOptions, cluster_names
 from towline.features.uplink.names import Names, Nameservers
 from towline.features.uplink.way import Way
 from towline.kube.client import Client
 from towline.kube.config import Access
-from towline.link.link import Link
 from towline.redirect.control import Redirect
 from towline.redirect.intercept import Intercept
-from towline.wire.dns import Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,10 @@ class Connection(Way):
             self._names = names = Names(
                 link, redirect, leads, nameservers, self._note, cache_seconds=cache_seconds
             )
-            await stack.enter_async_context(names.serve(self._cluster_names(link)))
+            told = cluster_names(
+                link, self._access, self._options.names, choice.include, choice.exclude
+            )
+            await stack.enter_async_context(names.serve(told))
             self._explainer = Explainer(agent.client, self._access.namespace, names, leads, dialer)
             following = group.create_task(capture.follow(link), name="ranges")
             agent.live()
@@ -156,17 +155,6 @@ class Connection(Way):
             return await sidecar.of_pods(client, self._access.namespace, others) is not None
         return False
 
-    def _cluster_names(self, link: Link) -> ClusterNames:
-        asked, choice = self._options.names, self._options.choice
-        own = [Name.of(host) for host in hosts_of(self._access) if not _is_address(host)]
-        return ClusterNames.of_pod(
-            str(link.agent.get("resolv_conf", "")),
-            self._access.namespace,
-            domain=asked.cluster_domain,
-            inside=(*asked.domains, *map(Name.of, choice.include.hosts)),
-            outside=(*asked.excluded, *map(Name.of, choice.exclude.hosts), *own),
-        )
-
     def _lost(self) -> None:
         if self._names:
             self._names.forget()
@@ -174,9 +162,3 @@ class Connection(Way):
     def _note(self, finding: Finding) -> None:
         text = f"{finding.what}. {finding.hint}"
         self._tell.event("note", text, what=finding.what, hint=finding.hint)
-
-
-def _is_address(text: str) -> bool:
-    with suppress(ValueError):
-        return bool(ip_address(text))
-    return False

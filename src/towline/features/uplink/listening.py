@@ -7,6 +7,7 @@ import errno
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import cast
 
@@ -95,7 +96,7 @@ def _bind(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
 
 
 def _refusal(error: OSError, address: str, port: int) -> Exception:
-    where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    where = written(address, port)
     if error.errno == errno.EADDRINUSE:
         by = holder(port)
         return SessionError(
@@ -109,12 +110,53 @@ def _refusal(error: OSError, address: str, port: int) -> Exception:
     return UsageError(f"This machine cannot listen on {where}: {error.strerror}.")
 
 
+def written(host: str, port: int) -> str:
+    """An address and a port as one writes them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reached_at(address: str, proc: Path = Path("/proc")) -> list[str]:
+    """By which addresses others reach what listens at this one: for any, by all of this machine's.
+
+    The one comes first that this machine has on the way to most others.
+    """
+    if not ip_address(address).is_unspecified:
+        return [address]
+    own = _own_ipv6(proc) if ":" in address else _own_ipv4(proc)
+    first = _usual_source(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    return sorted(own, key=lambda each: each != first) or [address]
+
+
+def _own_ipv4(proc: Path) -> list[str]:
+    """Those that the kernel's routes call local (proc(5)), but for the loopback's."""
+    words = [word for line in _words(proc / "net/fib_trie") for word in line]
+    found = (
+        words[at - 1]
+        for at in range(1, len(words) - 2)
+        if words[at : at + 3] == ["/32", "host", "LOCAL"]
+    )
+    return [each for each in dict.fromkeys(found) if not ip_address(each).is_loopback]
+
+
+def _own_ipv6(proc: Path) -> list[str]:
+    found = (IPv6Address(bytes.fromhex(number)) for number, *_rest in _words(proc / "net/if_inet6"))
+    return [str(each) for each in found if not (each.is_loopback or each.is_link_local)]
+
+
+def _usual_source(family: socket.AddressFamily) -> str:
+    """Nothing is sent: the addresses are documentation's (RFC 5737, RFC 3849)."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect(("2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return ""
+
+
 def holder(port: int, proc: Path = Path("/proc")) -> str:
     """The program that waits on a port of this machine: its name and process id; "" if unknown."""
     sockets_there = {
         f"socket:[{words[9]}]"
         for table in _TABLES
-        for words in _lines(proc / "net" / table)
+        for words in _words(proc / "net" / table)[1:]
         if words[1].endswith(f":{port:04X}") and words[3] in _WAITING_STATES
     }
     for process in proc.glob("[0-9]*") if sockets_there else ():
@@ -124,8 +166,8 @@ def holder(port: int, proc: Path = Path("/proc")) -> str:
     return ""
 
 
-def _lines(table: Path) -> list[list[str]]:
+def _words(table: Path) -> list[list[str]]:
     try:
-        return [line.split() for line in table.read_text().splitlines()[1:]]
+        return [line.split() for line in table.read_text().splitlines()]
     except OSError:
         return []

@@ -55,3 +55,49 @@ def test_address_of_another_machine_is_refused(address: str) -> None:
 
 def test_nobody_is_known_to_have_a_port_where_there_is_nothing_to_read(tmp_path: Path) -> None:
     assert listening.holder(80, tmp_path) == ""
+
+
+FIB = """Main:
+  +-- 0.0.0.0/0 3 0 5
+        |-- 192.0.2.0
+           /24 link UNICAST
+        |-- 192.0.2.7
+           /32 host LOCAL
+        |-- 192.0.2.255
+           /32 link BROADCAST
+     +-- 127.0.0.0/8 2 0 2
+        |-- 127.0.0.1
+           /32 host LOCAL
+Local:
+        |-- 192.0.2.7
+           /32 host LOCAL
+        |-- 198.51.100.1
+           /32 host LOCAL
+"""
+IF_INET6 = """00000000000000000000000000000001 01 80 10 80       lo
+fe800000000000000000000000000001 02 40 20 80     eth0
+20010db8000000000000000000000007 02 40 00 80     eth0
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("0.0.0.0", ["192.0.2.7", "198.51.100.1"]),
+        ("::", ["2001:db8::7"]),
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("192.0.2.7", ["192.0.2.7"]),
+    ],
+)
+def test_any_address_stands_for_those_by_which_others_reach_it(
+    tmp_path: Path, address: str, found: list[str]
+) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/fib_trie").write_text(FIB)
+    (tmp_path / "net/if_inet6").write_text(IF_INET6)
+    assert listening.reached_at(address, tmp_path) == found
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+def test_any_address_is_told_where_there_is_nothing_to_read(tmp_path: Path, address: str) -> None:
+    assert listening.reached_at(address, tmp_path) == [address]

@@ -52,7 +52,7 @@ class _Bound:
         return {
             "remote": self.port.remote.number,
             "protocol": self.port.remote.protocol.name,
-            "local": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            "local": listening.written(host, port),
         }
 
 

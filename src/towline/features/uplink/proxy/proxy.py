@@ -5,38 +5,40 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from towline.cluster.discovery import Discovery
 from towline.cluster.ranges import Address, Kind, Network
-from towline.dns.policy import ClusterNames
 from towline.features.state import Narrator
 from towline.features.uplink import listening
 from towline.features.uplink.agentlink import AgentLink, LinkOptions
 from towline.features.uplink.leads import addresses_of, hosts_of
-from towline.features.uplink.nameoptions import NameOptions
+from towline.features.uplink.nameoptions import NameOptions, cluster_names
 from towline.features.uplink.proxy.conversation import Conversation
 from towline.features.uplink.proxy.whose import Whose
+from towline.features.uplink.targets import Targets
 from towline.features.uplink.way import Way
 from towline.kube.config import Access
 from towline.link.link import Link
-from towline.wire.dns import Name
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyOptions:
     """What the user chose: where to listen, with port 0 on any that is free.
 
-    With `everything`, all but this machine itself is reached from the cluster.
+    With `everything`, all but this machine itself is reached from the cluster. `include` is, too,
+    and `exclude` is not, whatever else says so.
     """
 
     address: str
     port: int
     everything: bool
     names: NameOptions
+    include: Targets
+    exclude: Targets
     link: LinkOptions
 
 
@@ -49,6 +51,8 @@ class Proxy(Way):
         self._tell = tell
         self._agent = AgentLink("proxy", access, options.link, tell)
         self._listening = ""
+        # Where it is for others, too.
+        self._addresses: list[str] = []
         self._discovery: Discovery | None = None
 
     def status(self) -> dict[str, Any]:
@@ -56,6 +60,7 @@ class Proxy(Way):
         return {
             **self._agent.status(),
             "listening": self._listening,
+            "addresses": self._addresses,
             "environment": self._environment(),
             "everything": self._options.everything,
         }
@@ -94,53 +99,44 @@ class Proxy(Way):
         for each in bound:
             stack.enter_context(each)
         host, port = bound[0].getsockname()[:2]
-        self._listening = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._listening = listening.written(host, port)
+        self._addresses = [listening.written(each, port) for each in listening.reached_at(host)]
         if not ip_address(host).is_loopback:
-            what = f"Whoever reaches {self._listening} may use the proxy, and so the cluster"
+            where = " or ".join(self._addresses)
+            what = f"Whoever reaches {where} may use the proxy, and so the cluster"
             hint = "It asks for no password: listen on 127.0.0.1 unless you trust that network."
             self._tell.event("note", f"{what}. {hint}", what=what, hint=hint)
         return bound
 
     def _whose(self, link: Link, group: asyncio.TaskGroup, own: Iterable[Address]) -> Whose:
-        wanted = self._options.names
-        hosts = [Name.of(host) for host in hosts_of(self._access) if not _is_address(host)]
-        names = ClusterNames.of_pod(
-            str(link.agent.get("resolv_conf", "")),
-            self._access.namespace,
-            domain=wanted.cluster_domain,
-            inside=wanted.domains,
-            outside=(*wanted.excluded, *hosts),
-        )
+        options = self._options
+        include, exclude = options.include, options.exclude
         return Whose(
             link,
             group,
-            names,
+            cluster_names(link, self._access, options.names, include, exclude),
             self._ranges,
-            own,
-            everything=self._options.everything,
-            cache_seconds=wanted.cache_seconds,
+            (*map(ip_network, own), *exclude.networks),
+            everything=options.everything,
+            cache_seconds=options.names.cache_seconds,
         )
 
     def _ranges(self) -> list[Network]:
-        """The cluster's, as far as they are known now."""
+        """The cluster's, as far as they are known now, and what the user includes."""
+        included = self._options.include.networks
         if self._discovery is None:
-            return []
-        return [network for kind in Kind for network in self._discovery.networks(kind)]
+            return [*included]
+        return [*included, *(each for kind in Kind for each in self._discovery.networks(kind))]
 
     def _environment(self) -> dict[str, str]:
         """What leads programs here, by the variables that most of them heed."""
-        if not self._listening:
+        if not self._addresses:
             return {}
+        address = self._addresses[0]
         direct = ["localhost", "127.0.0.1", "::1", *hosts_of(self._access)]
         return {
-            "ALL_PROXY": f"socks5h://{self._listening}",
-            "HTTP_PROXY": f"http://{self._listening}",
-            "HTTPS_PROXY": f"http://{self._listening}",
+            "ALL_PROXY": f"socks5h://{address}",
+            "HTTP_PROXY": f"http://{address}",
+            "HTTPS_PROXY": f"http://{address}",
             "NO_PROXY": ",".join(dict.fromkeys(direct)),
         }
-
-
-def _is_address(text: str) -> bool:
-    with suppress(ValueError):
-        return bool(ip_address(text))
-    return False

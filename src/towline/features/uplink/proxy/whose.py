@@ -31,8 +31,9 @@ class Unknown(Exception):  # noqa: N818
 class Whose:
     """Knows of each host whose it is.
 
-    `ranges` gives the cluster's, as far as they are known; `kept_out` are addresses that the link
-    itself needs. With `everything`, the cluster is to reach all but this machine itself.
+    `ranges` gives the cluster's, as far as they are known; `kept_out` are what the link itself
+    needs, and what is never to be reached there. With `everything`, the cluster is to reach all
+    else but this machine itself.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Whose:
         group: asyncio.TaskGroup,
         names: ClusterNames,
         ranges: Callable[[], Iterable[Network]],
-        kept_out: Iterable[Address],
+        kept_out: Iterable[Network],
         *,
         everything: bool,
         cache_seconds: int = 0,
@@ -49,7 +50,7 @@ class Whose:
         self._link = link
         self._group = group
         self._ranges = ranges
-        self._kept_out = set(kept_out)
+        self._kept_out = tuple(kept_out)
         self._everything = everything
         self._policy = Policy(names, in_ranges=self._is_inside)
         self._search = ClusterSearch(
@@ -63,18 +64,18 @@ class Whose:
         """
         with suppress(ValueError):
             address = ip_address(host)
-            is_inside = self._is_inside(address) or (self._everything and not address.is_loopback)
-            return str(address) if is_inside else None
-        found = await self._name_in_cluster(host)
-        if found is None and self._everything and not _is_of_this_machine(host):
-            return host
-        return found
-
-    async def _name_in_cluster(self, host: str) -> str | None:
+            anywhere = self._everything and not address.is_loopback and self._is_free(address)
+            return str(address) if anywhere or self._is_inside(address) else None
         try:
-            question = query(Name.of(host), Type.A)
+            name = Name.of(host)
         except DnsError:
             return None
+        found = await self._name_in_cluster(host, name)
+        is_own = _is_of_this_machine(host) or self._policy.is_outside(name)
+        return host if found is None and self._everything and not is_own else found
+
+    async def _name_in_cluster(self, host: str, name: Name) -> str | None:
+        question = query(name, Type.A)
         plan = self._policy.plan(question.questions[0])
         # The world's names must not stand still with the cluster; others are nobody else's.
         brief = plan.shared and plan.upstream
@@ -99,9 +100,10 @@ class Whose:
         return None
 
     def _is_inside(self, address: Address) -> bool:
-        return address not in self._kept_out and any(
-            address in network for network in self._ranges() if network.version == address.version
-        )
+        return self._is_free(address) and any(address in network for network in self._ranges())
+
+    def _is_free(self, address: Address) -> bool:
+        return not any(address in network for network in self._kept_out)
 
     async def _ask(self, message: bytes) -> bytes:
         await self._link.ready(PATIENCE_SECONDS)

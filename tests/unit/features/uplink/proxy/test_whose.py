@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from towline.features.uplink.proxy.whose import Unknown, Whose
 from towline.wire.dns import Name
 
 RANGES = [ip_network("10.96.0.0/16"), ip_network("fd00:96::/112")]
-KEPT_OUT = [ip_address("10.96.0.99")]
+KEPT_OUT = [ip_network("10.96.0.99"), ip_network("198.51.100.0/24")]
 
 
 class Link:
@@ -90,6 +90,8 @@ async def test_everything_but_this_machine_can_be_the_clusters(
         assert await found.in_cluster("web") == "web.default.svc.cluster.local."
         for own in ("localhost", "x.localhost", "127.0.0.1", "::1"):
             assert await found.in_cluster(own) is None
+        for excluded in ("api.corp.example", "10.96.0.99", "198.51.100.7"):
+            assert await found.in_cluster(excluded) is None
 
 
 async def test_name_is_unknown_while_the_cluster_is_silent(
