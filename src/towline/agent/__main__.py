@@ -38,6 +38,7 @@ def main() -> int:
                 draining,
                 redirecting,
                 Routed(*it.router) if it.router else None,
+                shared=it.shared,
             )
         )
     except OSError as error:
@@ -59,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=60.0,
         help="how long to wait for a client, the first one too",
+    )
+    parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="serve any number of sessions, each for itself, until the last one is gone",
     )
     parser.add_argument(
         "--intercept",

@@ -14,9 +14,7 @@ from towline import __version__
 from towline.agent import pod, stdio
 from towline.agent.apiserver import ApiServer
 from towline.agent.association import Association, Udp
-from towline.agent.context import WAITING_BYTES
 from towline.agent.dial import Dial
-from towline.agent.direct import Direct
 from towline.agent.echo import Echo
 from towline.agent.intercept import Intercepted, Interception, Redirecting
 from towline.agent.resolve import resolve
@@ -24,7 +22,7 @@ from towline.agent.router import Router
 from towline.agent.routing import Routing
 from towline.agent.telling import AWAY, BACK, GONE, tell
 from towline.agent.undoing import Changed, undo_until_done
-from towline.relay.outbox import Allowance
+from towline.agent.users import User, Users
 from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
 from towline.relay.request import Message
 from towline.relay.splice import Splice
@@ -65,7 +63,7 @@ class Routed(NamedTuple):
     files: Mapping[str, str]
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 (as many as an agent may be told)
     port: int | None,
     grace_seconds: float,
     intercepted: Sequence[Intercepted] = (),
@@ -73,9 +71,12 @@ async def serve(
     draining: Draining = DRAINING,
     redirecting: Redirecting | None = None,
     routed: Routed | None = None,
+    *,
+    shared: bool = False,
 ) -> int:
     """Serve one session on 127.0.0.1:`port` until it is over, and intercept ports meanwhile.
 
+    With `shared` it serves any number of them, each for itself, until the last one is over.
     Without a port it is served by input and output, and over when these have ended.
     When the session has been gone for `grace_seconds`, `changed` is undone before the agent ends.
     With `redirecting`, the ports are others' and redirected; `routed` says that there is a router.
@@ -89,7 +90,7 @@ async def serve(
     """
     _raise_descriptor_limit()
     loop = asyncio.get_running_loop()
-    agent = Agent(grace_seconds, intercepted, changed, redirecting, routed)
+    agent = Agent(grace_seconds, intercepted, changed, redirecting, routed, shared=shared)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.terminate, 128 + number)
     server = None
@@ -123,7 +124,7 @@ def _raise_descriptor_limit() -> None:
 
 
 class Agent:
-    """What one session has in this pod: its transports and the dials under way."""
+    """What one session has in this pod, or several: transports and the dials under way."""
 
     def __init__(
         self,
@@ -132,10 +133,12 @@ class Agent:
         changed: Changed | None = None,
         redirecting: Redirecting | None = None,
         routed: Routed | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         self.interception = Interception(intercepted, self._run, redirecting)
-        self._waiting = Allowance(WAITING_BYTES)  # what is for a session that is too slow
-        self._direct = Direct(self.accept)
+        self._user = User(self.accept)  # the session, unless there are several
+        self._users = Users(self.accept, self.end, grace_seconds) if shared else None
         self._routed = routed
         self._routing: Routing | None = None
         self._changed = changed
@@ -149,6 +152,8 @@ class Agent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._expired = asyncio.Event()
         self._alone = self._loop.call_later(grace_seconds, self._left)
+        if shared:
+            self._alone.cancel()
 
     async def start(self) -> None:
         """Listen on the ports. Raises OSError when one, or their redirect, cannot be had."""
@@ -163,6 +168,7 @@ class Agent:
         """The protocol for a new transport of the session."""
         peer = Peer(
             Mux(client=False, hello={"version": __version__, **pod.facts()}),
+            on_hello=lambda hello: self._users.greet(peer, hello) if self._users else None,
             on_opened=lambda *opened: self._on_opened(peer, *opened),
             on_goaway=lambda _: self._goodbye(peer),
             on_lost=lambda _: self._on_lost(peer),
@@ -216,7 +222,9 @@ class Agent:
 
     async def close(self) -> None:
         """Drop the transports and end what still runs for them."""
-        self._direct.close()
+        self._user.direct.close()
+        if self._users is not None:
+            self._users.close()
         for peer in list(self._peers):
             peer.close()
         self.interception.close()
@@ -225,7 +233,7 @@ class Agent:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _goodbye(self, peer: Peer) -> None:
-        """The session is over. What it has not accepted, and datagrams, are not for it any more.
+        """A session is over. What it has not accepted, and datagrams, are not for it any more.
 
         That its transport is closed may be heard a second later.
         """
@@ -234,11 +242,16 @@ class Agent:
             if handler is not None and not stream.incoming and not isinstance(handler, Splice):
                 stream.reset(Reason.GOING_AWAY)
                 handler.reset(Reason.GOING_AWAY)
-        self.end()
+        if self._users is None:
+            self.end()
+        else:
+            self._users.leave(peer)
 
     def _on_lost(self, peer: Peer) -> None:
         self._peers.remove(peer)
-        if not self._peers:
+        if self._users is not None:
+            self._users.lost(peer)
+        elif not self._peers:
             # A transport that fell silent was given up late: the client is gone since then.
             self._alone = self._loop.call_at(peer.last_heard + self._grace_seconds, self._left)
             self._tell_absence(AWAY)
@@ -262,6 +275,7 @@ class Agent:
         self.end()
 
     def _on_opened(self, peer: Peer, stream: Stream, kind: Kind, target: bytes) -> None:
+        user = self._users.of(peer) if self._users else self._user
         if kind == Kind.TCP:
             self._run(Dial(stream, target).run())
         elif kind == Kind.RESOLVE:
@@ -269,11 +283,13 @@ class Agent:
         elif kind == Kind.CLAIM:
             self.interception.claim(peer, stream, target)
         elif kind == Kind.UDP:
-            Association(stream, Udp(), self._run, self._waiting)
+            Association(stream, Udp(), self._run, user.waiting)
         elif kind == Kind.ECHO:
-            Association(stream, Echo(), self._run, self._waiting)
+            Association(stream, Echo(), self._run, user.waiting)
         elif kind == Kind.DIRECT:
-            self._run(self._direct.serve(stream, Message(stream)))
+            self._run(user.direct.serve(stream, Message(stream)))
+        elif kind == Kind.USERS and self._users is not None:
+            self._run(self._users.serve(peer, stream, Message(stream)))
         elif kind == Kind.ROUTE and self._routing is not None:
             self._run(self._routing.serve(stream, Message(stream)))
         else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 
 #: It has no transport at the moment, which may pass.
 AWAY = "towline: the session is away"
@@ -12,6 +14,9 @@ GONE = "towline: the session is gone"
 BACK = "towline: the session is back"
 # Of one of several sessions, which is known by the port that it has of its own here.
 _ONE = re.compile(r"towline: the session of port ([0-9]+) is (there|away)")
+_USERS = "towline: the sessions are "
+#: What is told of each of them.
+OF_USER = ("who", "command", "since")
 
 
 def tell(line: str) -> None:
@@ -23,6 +28,23 @@ def tell(line: str) -> None:
 def tell_of_one(port: int, there: bool) -> None:
     """Write that the session that has a port of its own is there, or is not."""
     tell(f"towline: the session of port {port} is {'there' if there else 'away'}")
+
+
+def tell_users(users: Sequence[Mapping[str, str]]) -> None:
+    """Write who uses an agent that several share: what each tells of itself."""
+    tell(f"{_USERS}{json.dumps(users)}")
+
+
+def users(log: str) -> list[dict[str, str]] | None:
+    """Who used the agent when a log was read; None when it does not tell."""
+    for line in reversed(log.splitlines()):
+        if line.startswith(_USERS):
+            try:
+                told = json.loads(line[len(_USERS) :])
+                return [{key: str(each[key]) for key in OF_USER} for each in told]
+            except (ValueError, TypeError, KeyError):
+                return None
+    return None
 
 
 def away(log: str) -> frozenset[int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Callable, ClassVar, cast
 
 from towline.relay import sockets
@@ -35,20 +36,21 @@ class LinkLost(Exception):
 class Peer(asyncio.Protocol):
     """One end of a link.
 
-    `on_opened(stream, kind, target)` is called for each stream that the other end opens and must
-    set `stream.handler` before it returns (else the stream is reset as unsupported);
+    `on_hello(properties)` is called with what the other end says of itself, before all else;
+    `on_opened(stream, kind, target)` for each stream that the other end opens, and must set
+    `stream.handler` before it returns (else the stream is reset as unsupported);
     `on_goaway(text)` when it takes no new streams; `on_silence(silent)` when a ping has not been
-    answered in time, and when something comes after all; `on_lost(error)` once, at the end: with
-    None after a close of either end.
+    answered in time, or something comes after all; `on_lost(error)` once, None after a close.
 
     A ping is sent after each `ping_seconds` in which nothing was received, and is to be answered
     within as long; when nothing at all comes for `dead_seconds`, the link is given up.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (as many as a link has news)
         self,
         mux: Mux,
         *,
+        on_hello: Callable[[Mapping[str, object]], None] | None = None,
         on_opened: Callable[[Stream, Kind, bytes], None] | None = None,
         on_goaway: Callable[[str], None] | None = None,
         on_silence: Callable[[bool], None] | None = None,
@@ -64,6 +66,7 @@ class Peer(asyncio.Protocol):
         """Bytes so far, all that the protocol adds included."""
         self.round_trip: float | None = None
         """Seconds from the last ping that was answered to its answer; None before one was."""
+        self._on_hello = on_hello
         self._on_opened = on_opened
         self._on_goaway = on_goaway
         self._on_silence = on_silence
@@ -287,6 +290,8 @@ class Peer(asyncio.Protocol):
     def _hello_received(self, event: events.HelloReceived) -> None:
         if not self._ready.done():
             self._ready.set_result(event)
+        if self._on_hello:
+            self._on_hello(event.properties)
 
     def _opened(self, event: events.Opened) -> None:
         stream = Stream(self, event.stream, incoming=True)
@@ -299,18 +304,15 @@ class Peer(asyncio.Protocol):
                 stream.reset(Reason.UNSUPPORTED)
 
     def _accepted(self, event: events.Accepted) -> None:
-        handler = self._handler(event.stream)
-        if handler:
+        if handler := self._handler(event.stream):
             handler.accepted()
 
     def _data(self, event: events.Data) -> None:
-        handler = self._handler(event.stream)
-        if handler:
+        if handler := self._handler(event.stream):
             handler.data(event.data)
 
     def _eof(self, event: events.Eof) -> None:
-        stream = self.streams.get(event.stream)
-        if stream is not None:
+        if (stream := self.streams.get(event.stream)) is not None:
             stream.note_eof()
             if stream.handler is not None:
                 stream.handler.eof()
@@ -321,8 +323,7 @@ class Peer(asyncio.Protocol):
             stream.handler.reset(event.reason)
 
     def _credit(self, event: events.Credit) -> None:
-        handler = self._handler(event.stream)
-        if handler:
+        if handler := self._handler(event.stream):
             handler.credit()
 
     def _goaway(self, event: events.GoAway) -> None:

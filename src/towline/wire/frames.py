@@ -59,6 +59,7 @@ class Kind(enum.IntEnum):
     UDP = 6  # messages of wire.association, for any number of peers; no target
     ECHO = 7  # the same for ICMP echoes
     DIRECT = 8  # a key and its certificate, in PEM, then EOF; the port that is for who has it, EOF
+    USERS = 9  # nothing but EOF; then a JSON list of who else uses the agent, EOF
 
 
 class Reason(enum.IntEnum):

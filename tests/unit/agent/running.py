@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from towline.relay.peer import Peer
@@ -27,14 +27,14 @@ class Running:
         self.port = port
         self.log = ""
 
-    async def connect(self) -> Peer:
+    async def connect(self, hello: Mapping[str, object] | None = None) -> Peer:
         """A transport to it that has said hello, as soon as it listens."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(SECONDS):
             while True:
                 try:
                     _, peer = await loop.create_connection(
-                        lambda: Peer(Mux(client=True)), "127.0.0.1", self.port
+                        lambda: Peer(Mux(client=True, hello=hello)), "127.0.0.1", self.port
                     )
                     break
                 except ConnectionRefusedError:
@@ -49,7 +49,7 @@ class Running:
             _, said = await self.process.communicate()
         self.log = said.decode()
         complaints = [
-            line for line in self.log.splitlines() if not line.startswith("towline: the session ")
+            line for line in self.log.splitlines() if not line.startswith("towline: the session")
         ]
         if complaint is not None:
             assert complaint in "\n".join(complaints)

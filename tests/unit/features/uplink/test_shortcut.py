@@ -113,4 +113,4 @@ async def test_link_that_is_to_go_by_the_api_does() -> None:
     async with linked(Transport.API) as bench:
         await bench.shortcut.begin(bench.link, bench.group)
         assert bench.shortcut.transport is Transport.API
-        assert bench.cluster.agent._direct._server is None
+        assert bench.cluster.agent._user.direct._server is None
