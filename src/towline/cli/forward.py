@@ -11,7 +11,7 @@ from towline.cli.access import permitted_access
 from towline.cli.agentoptions import agent_options, via_options
 from towline.cli.command import Command
 from towline.cli.detach import detach_option, run, run_in_background
-from towline.cli.linkoptions import link_of, transport_option
+from towline.cli.linkoptions import link_of, share_option, transport_option
 from towline.cli.options import cluster_options, output_option
 from towline.cli.output import forwards, narrator
 from towline.features.uplink.forward import target as targets
@@ -40,6 +40,7 @@ Examples:
 )
 @agent_options
 @via_options
+@share_option
 @transport_option
 @detach_option
 @output_option

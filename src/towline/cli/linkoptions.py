@@ -9,6 +9,8 @@ import click
 
 from towline.cli.agentoptions import agent_or_host
 from towline.cli.options import Decorator
+from towline.cluster.guest import HostPod
+from towline.cluster.sharing import shared
 from towline.errors import UsageError
 from towline.features.state import Narrator
 from towline.features.uplink.agentlink import LinkOptions
@@ -23,10 +25,25 @@ transport_option: Decorator = click.option(
     "or direct where that can be reached, and else through the API.",
 )
 
+share_option: Decorator = click.option(
+    "--share",
+    is_flag=True,
+    help="Use one agent of the namespace together with all who say so; it ends with the last one.",
+)
+
 
 def link_of(chosen: Mapping[str, Any], tell: Narrator) -> LinkOptions:
     """The agent and the link to it that the options ask for. Raises UsageError."""
-    return LinkOptions(agent_or_host(chosen, tell), chosen["timeout"], _transport_of(chosen))
+    agent = agent_or_host(chosen, tell)
+    if chosen["share"]:
+        if isinstance(agent, HostPod):
+            raise UsageError(
+                "--share cannot be had with --via: in a pod of somebody else's each transport has "
+                "an agent of its own, which ends with it.",
+                "Leave out one of the two.",
+            )
+        agent = shared(agent)
+    return LinkOptions(agent, chosen["timeout"], _transport_of(chosen))
 
 
 def _transport_of(chosen: Mapping[str, Any]) -> Transport:

@@ -12,7 +12,7 @@ from towline.cli.access import permitted_access
 from towline.cli.agentoptions import agent_options, via_options
 from towline.cli.command import Command
 from towline.cli.detach import detach_option, run, run_in_background
-from towline.cli.linkoptions import link_of, transport_option
+from towline.cli.linkoptions import link_of, share_option, transport_option
 from towline.cli.nameoptions import name_options, names_of
 from towline.cli.options import addresses_options, cluster_options, output_option
 from towline.cli.output import narrator
@@ -64,6 +64,7 @@ def _listen(text: str) -> tuple[str, int]:
 @addresses_options
 @agent_options
 @via_options
+@share_option
 @transport_option
 @detach_option
 @output_option

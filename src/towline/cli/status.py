@@ -95,6 +95,9 @@ def _lines(session: Session, rates: Mapping[str, float]) -> list[str]:
     lines = ["  ".join(map(str, (*head, *about))) + _losses(session)]
     if "received" in session:
         lines.append(f"    {_traffic(session, rates)}")
+    if others := session.get("shared_with"):
+        told = [f"{each['who']} ({each['command']})" for each in others]
+        lines.append(f"    agent shared with {some(told, ', ')}")
     if lookups := session.get("dns", {}).get("lookups"):
         lines.append(f"    {lookups} lookups{_outcomes(session['dns'])}")
     return lines

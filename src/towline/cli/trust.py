@@ -61,6 +61,7 @@ _REASONS = {
     "priority-class": "other people's pods would be ended to make room",
     "registry": "what is pulled from there would run in the cluster with your rights",
     "router-image": "it is a program that would run in the cluster with your rights",
+    "share": "your requests would go by an agent that somebody else may have made",
     "via": "your requests would go by a pod of its author's choice",
     "service-account": "what runs in the agent's pod would have its rights",
 }

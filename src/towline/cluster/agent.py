@@ -26,7 +26,12 @@ EXPLAIN_SECONDS = 2.0
 
 
 class Agent:
-    """A Job of ours and its one pod. `pod` is its name once it runs, `addresses` are its own."""
+    """A Job of ours and its one pod. `pod` is its name once it runs, `addresses` are its own.
+
+    `note` is what the user should know of it, if anything.
+    """
+
+    note = ""
 
     def __init__(self, client: Client, namespace: str, spec: AgentSpec) -> None:
         self.pod = ""
@@ -71,6 +76,12 @@ class Agent:
         It is as :meth:`towline.cluster.transports.Transports.connect` says.
         """
         return await self._transports.connect(self.pod, protocol_factory)
+
+    @property
+    def _labels(self) -> str:
+        """By what its pods are found."""
+        # The label without a prefix is older than Kubernetes 1.27, and still set.
+        return f"job-name={self._spec.name}"
 
     @property
     def owner_reference(self) -> dict[str, Any]:
@@ -135,6 +146,10 @@ class Agent:
         self._asked = False
         return True
 
+    async def discard(self) -> bool:
+        """Let go of it, as its pod is lost; raises, and gives the same as :meth:`stop`."""
+        return await self.stop()
+
     async def _create(self) -> None:
         # Before the request is sent: this may be cancelled while the answer is under way.
         self._asked = True
@@ -188,9 +203,7 @@ class Agent:
 
     async def _watch_pod(self, progress: Progress, enough: Enough = lambda _: True) -> None:
         """Return when the pod runs, and is as is needed."""
-        # The label without a prefix is older than Kubernetes 1.27, and still set.
-        labels = f"job-name={self._spec.name}"
-        watch = self._client.watch(PODS, namespace=self._namespace, labels=labels)
+        watch = self._client.watch(PODS, namespace=self._namespace, labels=self._labels)
         async with contextlib.aclosing(watch):
             async for event in watch:
                 if event.type is EventType.SYNCED:
@@ -209,11 +222,17 @@ class Agent:
 
     async def _keep_lease(self) -> None:
         """Move the Job's deadline ahead for as long as the pod is being waited for."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._spec.lease_seconds / 3)
             with contextlib.suppress(TowlineError):
-                await self._renew(int(loop.time() - self._began) + self._spec.lease_seconds)
+                await self._renew_lease(self._age_seconds + self._spec.lease_seconds)
+
+    @property
+    def _age_seconds(self) -> int:
+        return int(asyncio.get_running_loop().time() - self._began)
+
+    async def _renew_lease(self, deadline_seconds: int) -> None:
+        await self._renew(deadline_seconds)
 
     async def _explain(self, progress: Progress) -> None:
         """Tell from events why the start takes long, and end it when they say it is in vain."""

@@ -46,6 +46,8 @@ class Guest:
     A pod that comes back by its name, or a container that is restarted, gets the agent anew.
     """
 
+    note = ""
+
     def __init__(
         self,
         client: Client,

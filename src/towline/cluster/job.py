@@ -26,6 +26,9 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 ROLE = "towline/role"
 OWNER = "towline/owner"
 SINCE = "towline/since"
+#: Of a shared agent's Job: that others than its maker want it; and its maker's options.
+JOINED = "towline/joined"
+WISHES = "towline/wishes"
 #: What the names of Jobs, and of what belongs to them, begin with.
 PREFIX = "towline-"
 SELECTOR = f"{MANAGED_BY}=towline"
@@ -79,7 +82,8 @@ class AgentSpec:
     `service_account`. `linger_seconds`, if not 0, is for how long after the last connection an
     agent that ends goes on to pass on what comes. With a `router` the pod has that as well, and
     with a `sidecar` one of Istio's. `fixed_link_port` is known of an agent that somebody else has
-    made.
+    made. One that is `shared` serves any number of sessions, which are told `wishes`: how its maker
+    wanted it.
     """
 
     image: str = defaults.IMAGE
@@ -97,6 +101,8 @@ class AgentSpec:
     fixed_link_port: int = 0
     pod: PodWishes = field(default_factory=PodWishes)
     sidecar: Sidecar | None = None
+    shared: bool = False
+    wishes: str = ""
 
     @property
     def relied_on(self) -> bool:
@@ -154,7 +160,7 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
         "metadata": {
             "name": spec.name,
             "labels": labels,
-            "annotations": annotations,
+            "annotations": {**annotations, **({WISHES: spec.wishes} if spec.shared else {})},
         },
         "spec": {
             "parallelism": 0 if spec.companions else 1,
@@ -181,6 +187,7 @@ def container(spec: AgentSpec, name: str, link_port: int) -> dict[str, Any]:
             *_lingering(spec),
             *([router.argument(spec.router)] if spec.router else []),
             *(["--quit-sidecar"] if spec.sidecar else []),
+            *(["--shared"] if spec.shared else []),
         ],
     }
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from towline.cluster.agent import Agent, Progress
 from towline.cluster.job import AgentSpec, new_name
+from towline.cluster.sharing import SharedAgent
 from towline.errors import AgentError, ConfigError, TowlineError
 from towline.kube.client import Client
 from towline.kube.errors import (
@@ -19,6 +20,7 @@ from towline.kube.errors import (
     ServerError,
     TooManyRequests,
 )
+from towline.kube.streams import PortForwardError
 from towline.relay.peer import LinkLost
 
 A = TypeVar("A")
@@ -55,7 +57,7 @@ class AgentKeeper:
         self._spec = spec
         self._progress = progress
         self._timeout_seconds = timeout_seconds
-        self._agent = Agent(client, namespace, spec)
+        self._agent = self._new_agent(spec)
         # Agents that were replaced, and whose Jobs may still be there.
         self._lost: list[Agent] = []
         self._suspect = False
@@ -85,6 +87,11 @@ class AgentKeeper:
     def pod(self) -> str:
         """The name of the agent's pod."""
         return self._agent.pod
+
+    @property
+    def note(self) -> str:
+        """What the user should know of the agent; "" for nothing."""
+        return self._agent.note
 
     @property
     def addresses(self) -> list[str]:
@@ -138,6 +145,10 @@ class AgentKeeper:
             # The node may be dead, of which the API server tells nothing but this.
             self._suspect = True
             raise
+        except PortForwardError:
+            # It has just been started, or, if others use it as well, the last of them has left it.
+            self._suspect = self._spec.shared
+            raise
 
     def release(self) -> None:
         """Leave the Job to its agent, which ends by itself: not before nobody relies on it."""
@@ -161,8 +172,10 @@ class AgentKeeper:
 
     async def _replace(self) -> None:
         self._lost.append(self._agent)
-        spec = replace(self._spec, name=new_name(self._spec.owner))
-        self._agent = Agent(self._client, self._namespace, spec)
+        spec = self._spec
+        if not spec.shared:
+            spec = replace(spec, name=new_name(spec.owner))
+        self._agent = self._new_agent(spec)
         await self._clear_lost()
         await self._agent.start(self._progress, self._timeout_seconds)
         await self.settle()
@@ -174,8 +187,12 @@ class AgentKeeper:
         """
         for agent in list(self._lost):
             with contextlib.suppress(TowlineError):
-                if await agent.stop():
+                if await agent.discard():
                     self._lost.remove(agent)
+
+    def _new_agent(self, spec: AgentSpec) -> Agent:
+        kind = SharedAgent if spec.shared else Agent
+        return kind(self._client, self._namespace, spec)
 
     async def _stop_all(self) -> None:
         stopping = [_stop(agent) for agent in (self._agent, *self._lost)]

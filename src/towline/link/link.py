@@ -70,8 +70,8 @@ class Link:
     `connect` makes a transport to the agent, wherever that is now. Until the link has been up
     once, an error of it that will not pass by itself ends the context with that error. After
     that it is tried again whatever it says: a laptop that wakes up without a network, or a
-    node that turns a new agent away, is no reason to end a session. `on_transport` is told of
-    each transport that has come up.
+    node that turns a new agent away, is no reason to end a session. `hello` is told to the agent
+    on each transport, and `on_transport` of each that has come up.
     """
 
     def __init__(
@@ -79,12 +79,14 @@ class Link:
         connect: Connect,
         observer: Observer,
         *,
+        hello: Mapping[str, object] | None = None,
         transports: int = TRANSPORTS,
         on_transport: Callable[[Peer], None] | None = None,
         on_opened: OnOpened | None = None,
     ):
         self._connect = connect
         self._observer = observer
+        self._hello = {"version": __version__, **(hello or {})}
         self._on_transport = on_transport
         self._on_opened = on_opened
         self._wanted = transports
@@ -246,7 +248,7 @@ class Link:
 
         def make() -> Peer:
             return Peer(
-                Mux(client=True, hello={"version": __version__}),
+                Mux(client=True, hello=self._hello),
                 on_opened=self._on_opened,
                 on_silence=lambda _: self._look("nothing is heard from the agent"),
                 on_lost=lambda error: self._remove(peer, error),

@@ -58,6 +58,12 @@ def test_session_with_a_link_tells_of_its_traffic_and_lookups() -> None:
     )
 
 
+def test_those_who_share_its_agent_are_told() -> None:
+    others = [{"who": "bob@desk", "command": "proxy", "since": "2026-11-27T10:00:00+00:00"}]
+    assert "    agent shared with bob@desk (proxy)" in shown({**CONNECT, "shared_with": others})
+    assert shown({**CONNECT, "shared_with": []}) == shown(CONNECT)
+
+
 def test_rates_are_those_between_two_looks() -> None:
     later = {**CONNECT, "received": 3_234_567, "transport": "direct", "round_trip": None}
     rates = _rates(CONNECT, later, 2.0)

@@ -25,9 +25,9 @@ async def job_without_pod(client: Client) -> dict[str, Any]:
     """The first Job that has no pod, as soon as there is one."""
     while True:
         pods = (await client.list(PODS, namespace="default")).items
-        served = {pod["metadata"]["labels"]["job-name"] for pod in pods}
+        served = {pod["metadata"]["labels"]["controller-uid"] for pod in pods}
         for job in (await client.list(JOBS, namespace="default")).items:
-            if job["metadata"]["name"] not in served:
+            if job["metadata"]["uid"] not in served:
                 return dict(job)
         await asyncio.sleep(0.005)
 
@@ -35,8 +35,11 @@ async def job_without_pod(client: Client) -> dict[str, Any]:
 async def play_pod(server: ApiServer, client: Client, status: dict[str, Any]) -> dict[str, Any]:
     """Make a Job's pod, as the Job controller and a kubelet would; gives the Job."""
     job = await job_without_pod(client)
-    name = job["metadata"]["name"]
-    pod = {"metadata": {"name": f"{name}-pod", "labels": {"job-name": name}}, "status": status}
+    name, uid = job["metadata"]["name"], job["metadata"]["uid"]
+    labels = {"job-name": name, "controller-uid": uid}
+    before = (await client.list(PODS, namespace="default", labels=f"job-name={name}")).items
+    about = {"name": f"{name}-pod{len(before) or ''}", "labels": labels}
+    pod = {"metadata": about, "status": status}
     await server.add("api/v1", "pods", pod, namespace="default")
     return job
 

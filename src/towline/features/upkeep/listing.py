@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from towline.cluster import podstate
 from towline.cluster.job import ROLE, changed_by
+from towline.cluster.sharing import SHARED
 from towline.cluster.tenants import tenants
 from towline.features.reference import Reference
+from towline.features.upkeep import presence
 from towline.features.upkeep.presence import in_words, state
 from towline.features.upkeep.survey import Agent, survey
 from towline.kube.access import Right
@@ -18,14 +20,14 @@ from towline.kube.resources import PODS, Object
 from towline.routing.table import Participant, Table
 
 # The roles of agents whose commands have other names.
-_COMMANDS = {"uplink": "connect"}
+_COMMANDS = {"uplink": "connect", SHARED: ""}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What one session has: `target` is "" for none, `agent` the pod, `mode` how it is taken.
 
-    If several share it, that is by which rules.
+    If several share a service, that is by which rules; `shared` if they share an agent.
     """
 
     namespace: str
@@ -49,7 +51,7 @@ class Listing:
 async def listing(client: Client, namespace: str | None) -> Listing:
     """Look at a namespace, or at all for None, as far as the user may. Raises ApiError."""
     found = await survey(client, namespace, all_pods=True)
-    entries = [entry for agent in found.agents for entry in _parts(agent)]
+    entries = [entry for agent in found.agents for entry in await _parts(client, agent)]
     entries += [entry for pod in found.pods for entry in _in_pod(pod)]
     return Listing(sorted(entries, key=lambda each: (each.namespace, each.target)), found.missing)
 
@@ -63,16 +65,28 @@ def participants(agent: Agent) -> list[Participant]:
     return []
 
 
-def _parts(agent: Agent) -> Iterator[Entry]:
+async def _parts(client: Client, agent: Agent) -> list[Entry]:
     """What the session of an agent has, or each of those that share it."""
     whole = of_agent(agent)
+    if whole.mode == SHARED:
+        users = await presence.users(client, agent) or ()
+        each_of = [
+            replace(whole, command=user["command"], owner=user["who"], since=user["since"])
+            for user in users
+        ]
+        return each_of or [whole]
     people = participants(agent)
-    for each in people:
-        command = "mirror" if each.copy else "mesh"
-        rules = " or ".join(map(str, each.match))
-        yield replace(whole, command=command, mode=rules, owner=each.owner, since=each.since)
-    if not people:
-        yield whole
+    return [_of_participant(whole, each) for each in people] if people else [whole]
+
+
+def _of_participant(whole: Entry, each: Participant) -> Entry:
+    return replace(
+        whole,
+        command="mirror" if each.copy else "mesh",
+        mode=" or ".join(map(str, each.match)),
+        owner=each.owner,
+        since=each.since,
+    )
 
 
 def of_agent(agent: Agent) -> Entry:
@@ -90,13 +104,20 @@ def of_agent(agent: Agent) -> Entry:
 
 
 def _command(agent: Agent) -> str:
+    role = _role(agent)
+    return _COMMANDS.get(role, role)
+
+
+def _role(agent: Agent) -> str:
     for thing in (agent.job, *agent.pods, agent.preview):
         if thing and (role := (thing["metadata"].get("labels") or {}).get(ROLE)):
-            return _COMMANDS.get(role, str(role))
+            return str(role)
     return "exchange"
 
 
 def _mode(agent: Agent) -> str:
+    if _role(agent) == SHARED:
+        return SHARED
     records = [held.record for held in agent.held if held.record]
     if agent.job and (changed := changed_by(agent.job)):
         records.append(changed.record)

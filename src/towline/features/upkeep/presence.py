@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
+from towline.agent import telling
 from towline.agent.telling import AWAY, GONE, away, last_told
 from towline.cluster import podstate
 from towline.cluster.job import CONTAINER
@@ -84,6 +86,14 @@ async def ask(client: Client, namespace: str, containers: Sequence[tuple[str, st
         return Presence(Whereabouts.AWAY, why)
     why = "its session is there, or may come back"
     return Presence(Whereabouts.THERE, why, frozenset.intersection(*ports))
+
+
+async def users(client: Client, agent: Agent) -> list[dict[str, str]] | None:
+    """Who uses an agent that several share, as it tells; None when that cannot be known."""
+    with suppress(ApiError):
+        for pod in filter(_runs, _not_ended(agent)):
+            return telling.users(await _log(client, agent.namespace, _name(pod), CONTAINER))
+    return None
 
 
 def state(agent: Agent) -> str:

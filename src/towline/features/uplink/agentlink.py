@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +18,14 @@ from towline.features.uplink.shortcut import Shortcut, Transport
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.link.link import Link
+from towline.relay.peer import LinkLost
+from towline.relay.request import StreamReset, request
+from towline.wire.frames import Kind
+
+# Of the word by which an agent that several share knows a session.
+SESSION_BYTES = 16
+# So often it is asked who else is there.
+USERS_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,10 @@ class AgentLink:
     ) -> None:
         spec = options.agent
         self._access = access
-        self._spec = spec if isinstance(spec, HostPod) else replace(spec, role=role_of(command))
+        self._hello = _hello(command, spec)
+        if not (isinstance(spec, HostPod) or spec.shared):
+            spec = replace(spec, role=role_of(command))
+        self._spec = spec
         self._timeout_seconds = options.timeout_seconds
         self._tell = tell
         self._on_lost = on_lost
@@ -68,6 +81,7 @@ class AgentLink:
         # Each transport to a guest has an agent of its own, and none can be asked to wait for it.
         self._transport = Transport.API if isinstance(spec, HostPod) else options.transport
         self._shortcut: Shortcut | None = None
+        self._others: list[dict[str, str]] = []
 
     def status(self) -> dict[str, Any]:
         """How the session is doing, fit for JSON."""
@@ -78,6 +92,7 @@ class AgentLink:
             "sent": self._link.sent if self._link else 0,
             "round_trip": self._link.round_trip if self._link else None,
             "transport": self._shortcut.transport if self._shortcut else "",
+            **({"shared_with": self._others} if self._hello else {}),
         }
 
     @property
@@ -99,6 +114,8 @@ class AgentLink:
         """Start the agent."""
         assert self._keeper
         await self._keeper.start()
+        if self._keeper.note:
+            self._tell.event("note", self._keeper.note)
 
     @asynccontextmanager
     async def linked(self) -> AsyncIterator[Link]:
@@ -107,7 +124,9 @@ class AgentLink:
         keeper = self._keeper
         self._shortcut = shortcut = Shortcut(keeper.connect, self._transport)
         async with (
-            Link(shortcut.connect, self._state, on_transport=shortcut.consider) as link,
+            Link(
+                shortcut.connect, self._state, hello=self._hello, on_transport=shortcut.consider
+            ) as link,
             asyncio.TaskGroup() as group,
         ):
             self._link = link
@@ -115,12 +134,15 @@ class AgentLink:
             await link.first(self._timeout_seconds)
             await keeper.ready()
             await shortcut.begin(link, group)
-            settling = group.create_task(keeper.settle(), name="settle")
+            tasks = [group.create_task(keeper.settle(), name="settle")]
+            if self._hello:
+                tasks.append(group.create_task(self._follow_users(link), name="users"))
             try:
                 yield link
             finally:
                 self._state.ending()
-                settling.cancel()
+                for task in tasks:
+                    task.cancel()
 
     def live(self) -> None:
         """Everything is there that the session is for."""
@@ -132,7 +154,27 @@ class AgentLink:
             return Guest(*where, self._spec, self._tell.progress, self._timeout_seconds)
         return AgentKeeper(*where, self._spec, self._tell.progress, self._timeout_seconds)
 
+    async def _follow_users(self, link: Link) -> None:
+        """Ask again and again who else uses the agent."""
+        while True:
+            with suppress(LinkLost, StreamReset, TimeoutError, ValueError):
+                answer = await request(link.peer, Kind.USERS, b"", USERS_SECONDS)
+                self._others = [dict(each) for each in json.loads(answer)]
+            await asyncio.sleep(USERS_SECONDS)
+
     def _doubt(self) -> None:
         if self._keeper:
             self._keeper.doubt()
         self._on_lost()
+
+
+def _hello(command: str, spec: AgentSpec | HostPod) -> dict[str, object]:
+    """What the agent is told of a session, if it serves several: by a word that only it knows."""
+    if isinstance(spec, HostPod) or not spec.shared:
+        return {}
+    return {
+        "session": secrets.token_hex(SESSION_BYTES),
+        "who": spec.owner,
+        "command": command,
+        "grace": spec.grace_seconds,
+    }

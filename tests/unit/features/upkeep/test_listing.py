@@ -14,6 +14,8 @@ from tests.unit.features.upkeep.leftovers import (
     Cluster,
     cluster,
 )
+from towline.agent.telling import tell_users
+from towline.cluster.sharing import SHARED
 from towline.features.upkeep.listing import Entry, listing
 from towline.kube.client import Propagation
 from towline.kube.resources import DEPLOYMENTS, PODS, SERVICES
@@ -69,6 +71,31 @@ async def test_connect_has_no_target(place: Cluster) -> None:
     await place.agent(role="uplink")
     entry = await the_entry(place)
     assert (entry.target, entry.command, entry.owner) == ("", "connect", OWNER_NAME)
+
+
+SESSIONS = (
+    {"who": "alice@desk", "command": "connect", "since": "2026-05-04T08:12:31+00:00"},
+    {"who": "bob@laptop", "command": "proxy", "since": "2026-05-04T08:14:02+00:00"},
+)
+
+
+async def test_agent_that_several_share_is_listed_for_each_of_them(
+    place: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell_users(SESSIONS[:1])
+    tell_users(SESSIONS)
+    await place.agent(role=SHARED, log=capsys.readouterr().err)
+    entries = (await listing(place.client, "default")).entries
+    assert [(each.owner, each.command, each.since) for each in entries] == [
+        (each["who"], each["command"], each["since"]) for each in SESSIONS
+    ]
+    assert {each.mode for each in entries} == {"shared"}
+
+
+async def test_shared_agent_that_tells_nothing_is_listed_as_its_makers(place: Cluster) -> None:
+    await place.agent(role=SHARED, log="towline: the sessions are {]")
+    entry = await the_entry(place)
+    assert (entry.command, entry.mode, entry.owner) == ("", "shared", OWNER_NAME)
 
 
 async def test_agent_that_is_gone_is_said(place: Cluster) -> None:
