@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -16,9 +16,12 @@ from towline.agent.telling import users
 from towline.link import direct
 from towline.relay.peer import Peer
 from towline.relay.request import request
-from towline.wire.frames import Kind
+from towline.wire import frames
+from towline.wire.frames import FrameType, Kind, Reason
+from towline.wire.target import Target
 
 SHORT_GRACE_SECONDS = 0.7
+STALLED = 50
 
 
 @asynccontextmanager
@@ -115,6 +118,78 @@ async def test_agent_tells_who_is_there_but_nothing_by_which_to_be_them() -> Non
     assert ["alice", "bob[31m"] in told
     assert told[-1] == []
     assert "secret" not in running.log
+
+
+async def test_streams_of_one_session_are_nothing_to_another() -> None:
+    async with shared() as running, echo() as port:
+        alice = await join(running, "alice")
+        conversation = Conversation(alice, port)
+        assert await conversation.news() == "accepted"
+        with socket.create_connection(("127.0.0.1", running.port)) as mallory:
+            await say(mallory, hello_of("mallory") + data(conversation.stream.id, b"evil"))
+            await until_closed(mallory)
+        with socket.create_connection(("127.0.0.1", running.port)) as mallory:
+            reset = frames.encode(FrameType.RESET, conversation.stream.id, bytes(1))
+            await say(mallory, hello_of("mallory") + reset)
+            await until_closed(mallory)
+        conversation.stream.send(b"mine")
+        assert await conversation.news() == b"mine"
+
+
+async def test_one_that_takes_nothing_of_a_flood_does_not_hold_up_others() -> None:
+    async with shared() as running, flood() as flooding, echo() as port:
+        bob = await join(running, "bob")
+        with socket.create_connection(("127.0.0.1", running.port)) as greedy:
+            opened = b"".join(
+                frames.encode(FrameType.OPEN, stream, bytes((Kind.TCP,)) + flooding)
+                for stream in range(1, 2 * STALLED, 2)
+            )
+            await say(greedy, hello_of("greedy") + opened)
+            async with asyncio.timeout(SECONDS):
+                await asyncio.gather(*(one_word(bob, port) for _ in range(STALLED)))
+
+
+async def one_word(peer: Peer, port: int) -> None:
+    conversation = Conversation(peer, port)
+    conversation.stream.send(b"word")
+    assert await conversation.news() == "accepted"
+    assert await conversation.news() == b"word"
+    conversation.stream.reset(Reason.CANCELLED)
+
+
+@asynccontextmanager
+async def flood() -> AsyncIterator[bytes]:
+    """A server that says as much as anybody takes, as the target of a stream."""
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while True:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=100)
+    yield Target("127.0.0.1", server.sockets[0].getsockname()[1]).encode()
+    server.close()
+
+
+def hello_of(name: str) -> bytes:
+    return frames.encode_hello({"session": f"secret of {name}", "who": name})
+
+
+def data(stream: int, text: bytes) -> bytes:
+    return frames.encode(FrameType.DATA, stream, text)
+
+
+async def say(connection: socket.socket, text: bytes) -> None:
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_sendall(connection, text)
+
+
+async def until_closed(connection: socket.socket) -> None:
+    async with asyncio.timeout(SECONDS):
+        with suppress(ConnectionResetError):
+            while await asyncio.get_running_loop().sock_recv(connection, 1 << 16):
+                pass
 
 
 async def test_direct_way_of_each_session_is_its_own() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from towline.cluster.controller import workload_of
 from towline.cluster.tenants import Tenant, tenants
 from towline.features.reference import Reference
-from towline.features.upkeep.listing import of_agent, participants
+from towline.features.upkeep.listing import of_agent, participants, parts
 from towline.features.upkeep.presence import Presence, Whereabouts, ask, presence
 from towline.features.upkeep.survey import Agent, survey
 from towline.kube.access import Right, missing_rights
@@ -91,18 +91,22 @@ async def _of_agent(client: Client, agent: Agent, services: Sequence[Object]) ->
     if people := participants(agent):
         return [(place, _of_participant(each, entry.mode, agents, where)) for each in people]
     joined = [] if entry.target else _joined(agent, services)
-    use = Use(
-        entry.command,
-        "manual" if joined else entry.mode,
-        (),
-        entry.owner,
-        entry.since,
-        agents,
-        where.session,
-        where.why,
-        left=where.gone and not agent.may_put_back,
-    )
-    return [((entry.namespace, target), use) for target in joined or [entry.target]]
+    uses = [
+        Use(
+            each.command,
+            "manual" if joined else each.mode,
+            (),
+            each.owner,
+            each.since,
+            agents,
+            where.session,
+            where.why,
+            left=where.gone and not agent.may_put_back,
+        )
+        for each in await parts(client, agent)
+    ]
+    targets = joined or [entry.target]
+    return [((entry.namespace, target), use) for target in targets for use in uses]
 
 
 def _joined(agent: Agent, services: Sequence[Object]) -> list[str]:

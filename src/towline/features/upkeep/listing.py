@@ -51,7 +51,7 @@ class Listing:
 async def listing(client: Client, namespace: str | None) -> Listing:
     """Look at a namespace, or at all for None, as far as the user may. Raises ApiError."""
     found = await survey(client, namespace, all_pods=True)
-    entries = [entry for agent in found.agents for entry in await _parts(client, agent)]
+    entries = [entry for agent in found.agents for entry in await parts(client, agent)]
     entries += [entry for pod in found.pods for entry in _in_pod(pod)]
     return Listing(sorted(entries, key=lambda each: (each.namespace, each.target)), found.missing)
 
@@ -65,7 +65,7 @@ def participants(agent: Agent) -> list[Participant]:
     return []
 
 
-async def _parts(client: Client, agent: Agent) -> list[Entry]:
+async def parts(client: Client, agent: Agent) -> list[Entry]:
     """What the session of an agent has, or each of those that share it."""
     whole = of_agent(agent)
     if whole.mode == SHARED:

@@ -15,8 +15,9 @@ from tests.unit.features.upkeep.leftovers import (
     Cluster,
     cluster,
 )
-from towline.agent.telling import AWAY, BACK, GONE
+from towline.agent.telling import AWAY, BACK, GONE, tell_users
 from towline.agent.undo import ANNOTATION
+from towline.cluster.sharing import SHARED
 from towline.features.upkeep.birdseye import Sight, Use, birdseye
 from towline.features.upkeep.presence import Whereabouts
 from towline.kube.client import Propagation
@@ -269,3 +270,16 @@ async def test_without_agents_nobody_is_asked(place: Cluster) -> None:
     await place.service()
     place.server.allows = lambda asked: not asked["subresource"]
     assert (await birdseye(place.client, "default")).unasked == []
+
+
+async def test_those_who_share_an_agent_are_all_there(
+    place: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users = [{"who": who, "command": "connect", "since": SINCE_TIME} for who in ("alice", "bob")]
+    tell_users(users)
+    await place.agent(role=SHARED, log=capsys.readouterr().err)
+    uses = (await seen(place))[""]
+    assert [(use.owner, use.mode, use.laptop) for use in uses] == [
+        ("alice", "shared", Whereabouts.THERE),
+        ("bob", "shared", Whereabouts.THERE),
+    ]
