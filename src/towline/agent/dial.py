@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from towline.relay.outbox import Allowance
 from towline.relay.splice import Splice, reason_of
 from towline.relay.stream import Stream
 from towline.wire.frames import Reason
@@ -13,10 +14,10 @@ from towline.wire.target import Target
 class Dial:
     """A TCP connection from this pod for one stream; whatever comes of it, the stream is told."""
 
-    def __init__(self, stream: Stream, target: bytes) -> None:
+    def __init__(self, stream: Stream, target: bytes, allowance: Allowance | None) -> None:
         self._task: asyncio.Task[None] | None = None
         self._target = target
-        self._splice = Splice(stream, on_closed=self._on_closed)
+        self._splice = Splice(stream, on_closed=self._on_closed, allowance=allowance)
 
     async def run(self) -> None:
         """Connect, or reset the stream with the reason why not."""

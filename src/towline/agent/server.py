@@ -22,13 +22,13 @@ from towline.agent.router import Router
 from towline.agent.routing import Routing
 from towline.agent.telling import AWAY, BACK, GONE, tell
 from towline.agent.undoing import Changed, undo_until_done
-from towline.agent.users import User, Users
+from towline.agent.users import MOST_GROWTH, User, Users
 from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
 from towline.relay.request import Message
 from towline.relay.splice import Splice
 from towline.relay.stream import Stream
 from towline.wire.frames import Kind, Reason
-from towline.wire.mux import Mux
+from towline.wire.mux import MAX_GROWTH, Mux
 
 
 class _Keepalive(NamedTuple):
@@ -167,7 +167,11 @@ class Agent:
     def accept(self) -> Peer:
         """The protocol for a new transport of the session."""
         peer = Peer(
-            Mux(client=False, hello={"version": __version__, **pod.facts()}),
+            Mux(
+                client=False,
+                hello={"version": __version__, **pod.facts()},
+                max_growth=MOST_GROWTH if self._users else MAX_GROWTH,
+            ),
             on_hello=lambda hello: self._users.greet(peer, hello) if self._users else None,
             on_opened=lambda *opened: self._on_opened(peer, *opened),
             on_goaway=lambda _: self._goodbye(peer),
@@ -277,7 +281,7 @@ class Agent:
     def _on_opened(self, peer: Peer, stream: Stream, kind: Kind, target: bytes) -> None:
         user = self._users.of(peer) if self._users else self._user
         if kind == Kind.TCP:
-            self._run(Dial(stream, target).run())
+            self._run(Dial(stream, target, user.stalled).run())
         elif kind == Kind.RESOLVE:
             self._run(resolve(stream, Message(stream)))
         elif kind == Kind.CLAIM:

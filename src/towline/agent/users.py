@@ -21,6 +21,10 @@ from towline.relay.peer import Peer
 from towline.relay.request import Message, StreamReset
 from towline.relay.stream import Stream
 
+# What may wait here for one of them, or for whom it speaks to: one who floods or stalls leaves the
+# pod's memory to the others. And by how much the windows of a transport may grow, within that.
+MOST_BYTES = 96 * 1024 * 1024
+MOST_GROWTH = 16 * 1024 * 1024
 # Of what is said in a hello, and shown to others.
 _LONGEST_WORD = 128
 
@@ -34,6 +38,7 @@ class User:
         self.since = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.grace_seconds = 0.0
         self.waiting = Allowance(WAITING_BYTES)  # what is for a session that is too slow
+        self.stalled: Allowance | None = None
         self.direct = Direct(accept)
         self.peers: set[Peer] = set()
         self.has_left = False
@@ -71,6 +76,7 @@ class Users:
         if user is None:
             who, command = _word(hello.get("who")), _word(hello.get("command"))
             user = self._users[key] = User(self._accept, who, command)
+            user.waiting = user.stalled = Allowance(MOST_BYTES)
         user.grace_seconds = _seconds(hello.get("grace"), self._grace_seconds)
         if user.expiry is not None:
             user.expiry.cancel()

@@ -11,6 +11,7 @@ from towline.relay import sockets
 from towline.wire.frames import Buffer, Reason
 
 if TYPE_CHECKING:
+    from towline.relay.outbox import Allowance
     from towline.relay.stream import Stream
 
 # What a stream may send in one turn on a busy link.
@@ -64,7 +65,9 @@ class Splice(asyncio.Protocol):
     connection is there; if there will be none, call `reset`.
 
     `on_accepted()` is called when the other end accepts our stream. `on_closed(reason)` is
-    called once, when nothing is left of either side: with None if both ended in order.
+    called once, when nothing is left of either side: with None if both ended in order. What waits
+    here for a side that is too slow is taken from `allowance`; when that has nothing left, the
+    splice is reset.
     """
 
     def __init__(
@@ -73,14 +76,18 @@ class Splice(asyncio.Protocol):
         *,
         on_accepted: Callable[[], None] | None = None,
         on_closed: Callable[[Reason | None], None] | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         stream.handler = self
         self._stream = stream
         self._on_accepted = on_accepted
         self._on_closed = on_closed
+        self._allowance = allowance
+        self._counted = 0  # what of that is taken
         self._local: asyncio.Transport | None = None
         # From the stream, before there was a local connection.
         self._early: list[Buffer] = []
+        self._early_bytes = 0
         # From the local side, waiting for credit or a turn.
         self._unsent = memoryview(b"")
         # Bytes written to the local side, credit for which is withheld.
@@ -113,8 +120,10 @@ class Splice(asyncio.Protocol):
         sockets.reset_if_cut_off(transport)
         self._local.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         early, self._early = self._early, []
+        self._early_bytes = 0
         for data in early:  # before anything else: somebody waits for what it brings about
             self.data(data)
+        self._count()
         if self._stream.incoming:
             self._stream.accept()
         if self._stream_eof:
@@ -146,6 +155,7 @@ class Splice(asyncio.Protocol):
         self._writable = True
         held, self._held = self._held, 0
         self._stream.consumed(held)
+        self._count()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Pass on how the local connection ended."""
@@ -169,6 +179,8 @@ class Splice(asyncio.Protocol):
             data = bytes(data)
         if self._local is None:
             self._early.append(data)
+            self._early_bytes += len(data)
+            self._count()
             return
         if self._local.is_closing():
             return
@@ -177,6 +189,7 @@ class Splice(asyncio.Protocol):
             self._stream.consumed(len(data))
         else:
             self._held += len(data)
+            self._count()
 
     def eof(self) -> None:
         """Pass the other end's half-close on."""
@@ -198,9 +211,11 @@ class Splice(asyncio.Protocol):
             size = min(len(self._unsent), self._stream.credit, TURN_BYTES)
             if not size or not self._stream.may_send():
                 self._pause()
+                self._count()
                 return
             self._stream.send(self._unsent[:size])
             self._unsent = self._unsent[size:]
+        self._count()
         if self._local_eof:
             self._finish_stream()
         elif self._local is not None:
@@ -209,6 +224,16 @@ class Splice(asyncio.Protocol):
     def _pause(self) -> None:
         if self._local is not None and not self._local_eof:
             self._local.pause_reading()
+
+    def _count(self) -> None:
+        """Take from the allowance what waits by now."""
+        if self._allowance is None:
+            return
+        waiting = self._early_bytes + self._held + len(self._unsent)
+        more, self._counted = waiting - self._counted, waiting
+        self._allowance.left -= more
+        if more > 0 and self._allowance.left < 0:
+            self.reset(Reason.EXHAUSTED)
 
     def _finish_stream(self) -> None:
         self._stream.send_eof()
@@ -240,5 +265,7 @@ class Splice(asyncio.Protocol):
         if self._closed:
             return
         self._closed = True
+        self._held = self._early_bytes = 0
+        self._count()
         if self._on_closed:
             self._on_closed(self._reason)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from tests.unit.agent.running import LONG_GRACE_SECONDS, SECONDS, Conversation, Running, agent
 from tests.unit.agent.test_process import echo
 from towline.agent.telling import users
+from towline.agent.users import MOST_BYTES
 from towline.link import direct
 from towline.relay.peer import Peer
 from towline.relay.request import request
+from towline.relay.stream import Stream
 from towline.wire import frames
-from towline.wire.frames import FrameType, Kind, Reason
+from towline.wire.frames import Buffer, FrameType, Kind, Reason
+from towline.wire.mux import INITIAL_WINDOW
 from towline.wire.target import Target
 
 SHORT_GRACE_SECONDS = 0.7
@@ -147,6 +152,54 @@ async def test_one_that_takes_nothing_of_a_flood_does_not_hold_up_others() -> No
             await say(greedy, hello_of("greedy") + opened)
             async with asyncio.timeout(SECONDS):
                 await asyncio.gather(*(one_word(bob, port) for _ in range(STALLED)))
+
+
+async def test_one_that_floods_programs_which_do_not_read_is_stopped_and_not_the_others() -> None:
+    async with shared() as running, deaf() as target, echo() as port:
+        bob, greedy = await join(running, "bob"), await join(running, "greedy")
+        told: asyncio.Queue[Reason] = asyncio.Queue()
+        for _ in range(MOST_BYTES // INITIAL_WINDOW + STALLED):
+            stream = greedy.open(Kind.TCP, target)
+            stream.handler = Uploading(stream, told)
+        async with asyncio.timeout(SECONDS):
+            assert await told.get() is Reason.EXHAUSTED
+        await one_word(bob, port)
+        assert rss_bytes(running.process.pid) < 2 * MOST_BYTES
+
+
+@asynccontextmanager
+async def deaf() -> AsyncIterator[bytes]:
+    """A server that reads nothing of what it is told, as the target of a stream."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
+        yield Target("127.0.0.1", listener.getsockname()[1]).encode()
+
+
+class Uploading:
+    """A stream that says all that it may."""
+
+    def __init__(self, stream: Stream, told: asyncio.Queue[Reason]) -> None:
+        self._stream = stream
+        self._told = told
+
+    def accepted(self) -> None:
+        self.credit()
+
+    def credit(self) -> None:
+        while (size := min(self._stream.credit, 1 << 16)) and self._stream.may_send():
+            self._stream.send(bytes(size))
+
+    def data(self, data: Buffer) -> None:
+        raise AssertionError(data)
+
+    def eof(self) -> None:
+        raise AssertionError
+
+    def reset(self, reason: Reason) -> None:
+        self._told.put_nowait(reason)
+
+
+def rss_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 async def one_word(peer: Peer, port: int) -> None:
