@@ -34,7 +34,8 @@ class Arrival(asyncio.Protocol):
         """Tell of it."""
         made = cast("asyncio.Transport", transport)
         sockets.reset_if_cut_off(made)
-        made.pause_reading()
+        # Before Python 3.12 the loop begins to read after this, whatever is said here.
+        asyncio.get_running_loop().call_soon(made.pause_reading)
         self._arrived(made)
 
 

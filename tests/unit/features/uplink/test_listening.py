@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from pathlib import Path
@@ -55,6 +56,23 @@ def test_address_of_another_machine_is_refused(address: str) -> None:
 
 def test_nobody_is_known_to_have_a_port_where_there_is_nothing_to_read(tmp_path: Path) -> None:
     assert listening.holder(80, tmp_path) == ""
+
+
+async def test_nothing_is_lost_that_comes_before_a_connection_is_joined() -> None:
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[asyncio.Transport] = loop.create_future()
+    server = await loop.create_server(lambda: listening.Arrival(arrived.set_result), "127.0.0.1", 0)
+    with socket.create_connection(server.sockets[0].getsockname()) as client:
+        client.sendall(b"hello")
+        transport = await arrived
+        for _ in range(10):
+            await asyncio.sleep(0)
+        reader = asyncio.StreamReader()
+        transport.set_protocol(asyncio.StreamReaderProtocol(reader))
+        transport.resume_reading()
+        assert await asyncio.wait_for(reader.readexactly(5), 10) == b"hello"
+        transport.abort()
+    server.close()
 
 
 FIB = """Main:
