@@ -11,6 +11,7 @@ from typing import Any
 
 _HARMLESS = frozenset(
     {
+        "agent",
         "all-namespaces",
         "container",
         "context",

@@ -1,4 +1,4 @@
-"""Joins two connections of this machine, as if they were one."""
+"""Joins two connections, as if they were one."""
 
 from __future__ import annotations
 

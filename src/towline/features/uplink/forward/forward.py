@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from towline.dns.policy import ClusterNames
+from towline.errors import UsageError
 from towline.features.reference import Reference
 from towline.features.state import Narrator
 from towline.features.uplink import listening
 from towline.features.uplink.agentlink import AgentLink, LinkOptions
 from towline.features.uplink.forward import ports
+from towline.features.uplink.forward.agentless import Agentless, refuse_unfit
 from towline.features.uplink.forward.pods import FollowedPod
-from towline.features.uplink.forward.ports import Chosen
+from towline.features.uplink.forward.portforward import ByPod
+from towline.features.uplink.forward.ports import Chosen, Offered
 from towline.features.uplink.forward.streams import ByLink, Where
 from towline.features.uplink.forward.target import Host, Wish
 from towline.features.uplink.forward.troubles import Troubles
@@ -26,17 +29,20 @@ from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.kube.resources import PODS, SERVICES, Object
 from towline.link.link import Link
-from towline.wire.target import Protocol
+from towline.wire.target import Port, Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardOptions:
-    """What the user chose. Without `addresses`, only this machine itself reaches the ports."""
+    """What the user chose. Without `addresses`, only this machine itself reaches the ports.
+
+    Without `link` there is to be no agent.
+    """
 
     target: Reference | Host
     wishes: Sequence[Wish]
     addresses: Sequence[str]
-    link: LinkOptions
+    link: LinkOptions | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +69,15 @@ class Forward(Way):
         self._access = access
         self._options = options
         self._tell = tell
-        self._agent = AgentLink("forward", access, options.link, tell)
+        self._agent: AgentLink | Agentless = (
+            AgentLink("forward", access, options.link, tell)
+            if options.link
+            else Agentless("forward", access, tell)
+        )
         self._bound: list[_Bound] = []
         self._pod: FollowedPod | None = None
+        # Where ports of the service are in its pods.
+        self._listens: dict[Port, int | str] = {}
 
     def status(self) -> dict[str, Any]:
         """How it is doing, fit for JSON."""
@@ -80,13 +92,17 @@ class Forward(Way):
     async def open(self) -> AsyncIterator[None]:
         """Inside, the local ports lead there. Raises TowlineError, perhaps in a group."""
         async with AsyncExitStack() as stack:
-            agent = await stack.enter_async_context(self._agent)
+            agent = self._agent
+            await stack.enter_async_context(agent)
+            if self._options.link is None:
+                refuse_unfit(self._options.target, self._options.wishes)
             chosen = await self._look(agent.client)
             self._bind(stack, chosen)
             await agent.start()
             link = await stack.enter_async_context(agent.linked())
             group = await stack.enter_async_context(asyncio.TaskGroup())
-            tasks = [group.create_task(each) for each in await self._serve(stack, group, link)]
+            serving = await self._serve(stack, group, agent.client, link)
+            tasks = [group.create_task(each) for each in serving]
             stack.callback(lambda: [task.cancel() for task in tasks])
             agent.live()
             yield
@@ -101,9 +117,20 @@ class Forward(Way):
         if target.resource == SERVICES:
             # A service by another name has whatever ports that has.
             anything = found["spec"].get("type") == "ExternalName"
-            return ports.choose(ports.of_service(found), wishes, others=anything)
+            if self._options.link is None:
+                if not found["spec"].get("selector"):
+                    raise UsageError(f"No pods are known for {target}.", "Leave out --no-agent.")
+                self._pod = FollowedPod(client, self._access.namespace, target, found)
+                self._listens = ports.listens(found)
+            return ports.choose(self._carried(ports.of_service(found)), wishes, others=anything)
         self._pod = FollowedPod(client, self._access.namespace, target, found)
-        return ports.choose(ports.of_pod(_pod_spec(target, found)), wishes, others=True)
+        offered = ports.of_pod(_pod_spec(target, found))
+        return ports.choose(self._carried(offered), wishes, others=True)
+
+    def _carried(self, offered: Iterable[Offered]) -> list[Offered]:
+        """Those that can be carried: without an agent no datagrams."""
+        with_agent = self._options.link is not None
+        return [each for each in offered if with_agent or each.port.protocol is Protocol.TCP]
 
     def _bind(self, stack: AsyncExitStack, chosen: Sequence[Chosen]) -> None:
         """Have the local ports before anything is made in the cluster."""
@@ -116,11 +143,14 @@ class Forward(Way):
             self._bound.append(_Bound(port, bound))
 
     async def _serve(
-        self, stack: AsyncExitStack, group: asyncio.TaskGroup, link: Link
+        self,
+        stack: AsyncExitStack,
+        group: asyncio.TaskGroup,
+        client: Client,
+        link: Link | None,
     ) -> list[Any]:
         """Let connections in; gives what else is to run meanwhile."""
-        troubles = Troubles(str(self._options.target), self._tell)
-        by_link = ByLink(link, self._where(link), troubles)
+        way = self._way(client, link)
         running = []
         if self._pod is not None:
             following = group.create_task(self._pod.follow(self._moved))
@@ -128,11 +158,18 @@ class Forward(Way):
             await self._pod.known()
         for bound in self._bound:
             for each in bound.sockets:
-                if bound.port.remote.protocol is Protocol.UDP:
-                    running.append(by_link.serve_datagrams(each, bound.port))
+                if isinstance(way, ByLink) and bound.port.remote.protocol is Protocol.UDP:
+                    running.append(way.serve_datagrams(each, bound.port))
                 else:
-                    await _listen(stack, group, each, by_link, bound.port)
+                    await _listen(stack, group, each, way, bound.port)
         return running
+
+    def _way(self, client: Client, link: Link | None) -> ByLink | ByPod:
+        troubles = Troubles(str(self._options.target), self._tell)
+        if link:
+            return ByLink(link, self._where(link), troubles)
+        assert self._pod
+        return ByPod(client, self._access.namespace, self._pod, self._listens, troubles)
 
     def _where(self, link: Link) -> Where:
         target = self._options.target
@@ -156,11 +193,11 @@ async def _listen(
     stack: AsyncExitStack,
     group: asyncio.TaskGroup,
     bound: socket.socket,
-    by_link: ByLink,
+    way: ByLink | ByPod,
     port: Chosen,
 ) -> None:
     def arrived(transport: asyncio.Transport) -> None:
-        group.create_task(by_link.carry(transport, port), name=f"carry {port.remote}")
+        group.create_task(way.carry(transport, port), name=f"carry {port.remote}")
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Arrival(arrived), sock=bound)

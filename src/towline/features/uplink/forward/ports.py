@@ -35,6 +35,14 @@ def of_service(service: Object) -> list[Offered]:
     return _offered((each, each["port"]) for each in service["spec"].get("ports") or ())
 
 
+def listens(service: Object) -> dict[Port, int | str]:
+    """Where ports of a service are in its pods: the number, or the name of a port there."""
+    return {
+        Port(each["port"]): each.get("targetPort") or each["port"]
+        for each in service["spec"].get("ports") or ()
+    }
+
+
 def of_pod(pod_spec: Object) -> list[Offered]:
     """Those that a pod's containers tell of, which need not be all."""
     return _offered(

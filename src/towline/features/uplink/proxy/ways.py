@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
+from towline.features.uplink import joined
 from towline.features.uplink.dialled import Dialled
+from towline.features.uplink.joined import Side
 from towline.features.uplink.listening import join as join_stream
-from towline.features.uplink.proxy import joined
-from towline.features.uplink.proxy.joined import Side
 from towline.features.uplink.proxy.whose import Unknown, Whose
 from towline.features.uplink.proxy.wires import Far, Near, Refusal, Wire
 from towline.features.uplink.reach import PATIENCE_SECONDS
