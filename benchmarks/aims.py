@@ -1,4 +1,4 @@
-"""What is aimed at for the uplink, and how all figures compare."""
+"""What is aimed at for the uplink, and how the figures of each part compare."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from benchmarks.comparison import Comparison
 from benchmarks.downlink import aims as downlink_aims
 from benchmarks.mesh import aims as mesh_aims
 from benchmarks.scale import aims as scale_aims
+from benchmarks.transports import aims as transports_aims
 
-BULK = ("up_1", "down_1", "up_8", "down_8")
+PARTS = {"downlink": downlink_aims, "mesh": mesh_aims, "scale": scale_aims}
+
+BULK = ("up_1", "down_1", "up_8", "down_8", "up_64", "down_64")
 ECHO_SECONDS = 60e-6
 CONNECT = {0: 2.5}  # by round-trip time in ms; else:
 CONNECT_FAR = 1.1
@@ -20,24 +23,23 @@ SESSION_MB, AGENT_MB = 60.0, 30.0
 HELP_SECONDS = 0.15
 
 
-def compare(results: dict[str, Any]) -> list[Comparison]:
-    """All comparisons that the results allow."""
-    parts = {"downlink": downlink_aims, "mesh": mesh_aims, "scale": scale_aims}
-    found = [*_of_uplink(results)]
-    for part, its_aims in parts.items():
-        if part in results:
-            found += its_aims.compare(results[part])
-    return found
+def compare(part: str, results: dict[str, Any]) -> Iterator[Comparison]:
+    """All comparisons that the results of a part allow."""
+    if part == "uplink":
+        yield from _of_uplink(results)
+    elif part in PARTS:
+        yield from PARTS[part].compare(results)
+    else:
+        yield from transports_aims.compare(part, results)
 
 
 def _of_uplink(results: dict[str, Any]) -> Iterator[Comparison]:
-    for rtt, figures in results.get("rtt", {}).items():
+    for rtt, figures in results["rtt"].items():
         yield from _of(int(rtt), figures)
-    if "memory" in results:
-        idle = results["memory"]["idle"]
-        yield Comparison("session resident, idle", idle["session"], SESSION_MB, "MB")
-        yield Comparison("agent resident, idle", idle["agent"], AGENT_MB, "MB")
-        yield Comparison("tow --help", results["help"] * 1000, HELP_SECONDS * 1000, "ms")
+    idle = results["memory"]["idle"]
+    yield Comparison("session resident, idle", idle["session"], SESSION_MB, "MB")
+    yield Comparison("agent resident, idle", idle["agent"], AGENT_MB, "MB")
+    yield Comparison("tow --help", results["help"] * 1000, HELP_SECONDS * 1000, "ms")
 
 
 def _of(rtt: int, figures: dict[str, dict[str, float]]) -> Iterator[Comparison]:

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.ground import FIRST_PORT, PORTS, Ground, python
 from benchmarks.ways import BenchmarkError, Way
@@ -17,6 +17,9 @@ PROBE_SECONDS = 120.0
 # Windows grow until the flows are up to speed, by a few round trips.
 WARMUP_SECONDS = 0.4
 WARMUP_ROUND_TRIPS = 8
+
+FLOWS = (1, 8, 64)
+"""So many at the same time."""
 
 Figures = dict[str, float]
 """By measure: bulk in Gbit/s, times in seconds, rates per second."""
@@ -47,18 +50,28 @@ def measure(
     samples: Samples = {way.name: {} for way in ways}
     for number in range(effort.rounds):
         say(f"RTT {rtt} ms, round {number + 1} of {effort.rounds}")
-        turns = in_turns(ways, number)
-        probe_all(ground, turns, _plan(rtt, effort), samples)
-        fresh = FIRST_PORT + 1 + number * effort.first
-        for way in turns:
-            if way.all_ports:
-                ports = range(fresh, fresh + effort.first)
-                found = probe(ground, way.place, ["connect", way.address, *ports])
-                samples[way.name].setdefault("first", []).extend(found)
+        measure_once(ground, ways, number, rtt, effort, samples)
     return {name: figures_of(found) for name, found in samples.items()}
 
 
-def in_turns(ways: Sequence[Way], number: int) -> list[Way]:
+def measure_once(
+    ground: Ground, ways: Sequence[Way], number: int, rtt: int, effort: Effort, samples: Samples
+) -> None:
+    """The round of that number."""
+    turns = in_turns(ways, number)
+    probe_all(ground, turns, _plan(rtt, effort), samples)
+    fresh = FIRST_PORT + 1 + number * effort.first
+    for way in turns:
+        if way.all_ports:
+            ports = range(fresh, fresh + effort.first)
+            found = probe(ground, way.place, ["connect", way.address, *ports])
+            samples[way.name].setdefault("first", []).extend(found)
+
+
+T = TypeVar("T")
+
+
+def in_turns(ways: Sequence[T], number: int) -> list[T]:
     """The ways in the order of the round of that number: each time another is the first."""
     return [*ways[number % len(ways) :], *ways[: number % len(ways)]]
 
@@ -82,18 +95,29 @@ def bulk_options(seconds: float, rtt: int) -> tuple[str, str]:
 def _plan(rtt: int, effort: Effort) -> dict[str, list[str]]:
     """The probe's arguments for each measure."""
     bulk = bulk_options(effort.bulk, rtt)
-    return {
-        "up_1": ["up", *bulk],
-        "down_1": ["down", *bulk],
-        "up_8": ["up", "--flows=8", *bulk],
-        "down_8": ["down", "--flows=8", *bulk],
+    transfers = {
+        f"{direction}_{flows}": [direction, f"--flows={flows}", *bulk]
+        for flows in FLOWS
+        for direction in ("up", "down")
+    }
+    return transfers | {
         "echo": ["echo", f"--seconds={effort.echo}"],
         "connect": ["connect", f"--seconds={effort.connect}"],
     }
 
 
-def probe(ground: Ground, place: str, arguments: Sequence[object]) -> list[float]:
-    """Run one measurement on the 'laptop' or the 'node'."""
+def probe(
+    ground: Ground, place: str, arguments: Sequence[object], patience: float = PROBE_SECONDS
+) -> list[float]:
+    """Run one measurement on the 'laptop' or the 'node': its figure or figures."""
+    result: Any = probe_whole(ground, place, arguments, patience)
+    return result if isinstance(result, list) else [result]
+
+
+def probe_whole(
+    ground: Ground, place: str, arguments: Sequence[object], patience: float = PROBE_SECONDS
+) -> Any:
+    """The same, with all that it says."""
     process = ground.start(
         place,
         0,
@@ -102,7 +126,7 @@ def probe(ground: Ground, place: str, arguments: Sequence[object]) -> list[float
         stderr=subprocess.PIPE,
     )
     try:
-        out, err = process.communicate(timeout=PROBE_SECONDS)
+        out, err = process.communicate(timeout=patience)
     finally:
         process.kill()
     if process.returncode:
@@ -110,8 +134,7 @@ def probe(ground: Ground, place: str, arguments: Sequence[object]) -> list[float
         raise BenchmarkError(
             f"{place}, {' '.join(map(str, arguments))}: exit code {process.returncode} {last}"
         )
-    result: Any = json.loads(out)
-    return result if isinstance(result, list) else [result]
+    return json.loads(out)
 
 
 def figures_of(samples: dict[str, list[float]]) -> Figures:
@@ -120,6 +143,10 @@ def figures_of(samples: dict[str, list[float]]) -> Figures:
     for name in figures:
         if name.startswith(("up", "down")):
             figures[name] *= 8 / 1e9
-    echoes = sorted(samples["echo"])
-    figures["echo_p99"] = echoes[int(len(echoes) * 0.99)]
+    figures["echo_p99"] = percentile(samples["echo"], 99)
     return figures
+
+
+def percentile(samples: Sequence[float], percent: int) -> float:
+    """What so many of a hundred are below."""
+    return sorted(samples)[len(samples) * percent // 100]

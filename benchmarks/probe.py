@@ -1,10 +1,15 @@
 """The client of the target: one measurement, its figures as JSON on stdout.
 
     python -m benchmarks.probe up|down HOST PORT --seconds S --flows N --warmup W
+    python -m benchmarks.probe send|fetch HOST PORT --size BYTES
     python -m benchmarks.probe echo HOST PORT --seconds S
     python -m benchmarks.probe connect HOST PORT [PORT...] --seconds S
+    python -m benchmarks.probe many HOST PORT [PORT...] --count N --flows N
     python -m benchmarks.probe requests|connections HOST PORT --seconds S --flows N
     python -m benchmarks.probe lookup NAME --seconds S
+    python -m benchmarks.probe look_up|look_up_there HOST PORT --name NAME --seconds S --flows N
+    python -m benchmarks.probe datagrams_up|datagrams_down HOST PORT --size BYTES --rate N
+    python -m benchmarks.probe datagrams_echo HOST PORT --seconds S --size BYTES
     python -m benchmarks.probe hold HOST PORT --flows N
 
 It is a process of its own, so that it runs in the network namespace that is measured from.
@@ -13,21 +18,23 @@ It is a process of its own, so that it runs in the network namespace that is mea
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import resource
 import signal
 import socket
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import NoReturn
 
-from benchmarks.target import CHUNK_BYTES, ECHO, END, REPORT, SINK, SOURCE
+from benchmarks import datagrams
+from benchmarks.target import CHUNK_BYTES, ECHO, END, REPORT, SINK, SOURCE, look_up
 
 Address = tuple[str, int]
-
-MEASURES = ("up", "down", "echo", "connect", "requests", "connections", "lookup", "hold")
 
 PING = b"x" * 64
 TIMEOUT_SECONDS = 20.0
@@ -38,26 +45,19 @@ def main() -> None:
     parser.add_argument("measure", choices=MEASURES)
     parser.add_argument("host")
     parser.add_argument("ports", type=int, nargs="*")
+    parser.add_argument("--name", default="")
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--warmup", type=float, default=0.0)
     parser.add_argument("--flows", type=int, default=1)
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--size", type=int, default=len(PING))
+    parser.add_argument("--rate", type=float, default=1.0)
     chosen = parser.parse_args()
-    if chosen.measure == "lookup":
-        print(json.dumps(lookup(chosen.host, chosen.seconds)))
-        return
-    address = (chosen.host, chosen.ports[0])
-    if chosen.measure == "echo":
-        result: object = echo(address, chosen.seconds)
-    elif chosen.measure == "connect":
-        result = connect(chosen.host, chosen.ports, chosen.seconds)
-    elif chosen.measure in ("requests", "connections"):
-        result = rate(address, chosen.flows, chosen.seconds, keep=chosen.measure == "requests")
-    elif chosen.measure == "hold":
-        hold(address, chosen.flows)
-    else:
-        flow = up if chosen.measure == "up" else down
-        result = bulk(flow, address, chosen.flows, chosen.warmup, chosen.seconds)
-    print(json.dumps(result))
+    chosen.address = (chosen.host, *chosen.ports[:1])
+    # As many connections as the kernel lets it have.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    print(json.dumps(MEASURES[chosen.measure](chosen)))
 
 
 def echo(address: Address, seconds: float) -> list[float]:
@@ -125,6 +125,28 @@ def rate(address: Address, clients: int, seconds: float, *, keep: bool) -> float
         return sum(count.result() for count in counts) / seconds
 
 
+def many(host: str, ports: list[int], count: int, clients: int) -> list[float]:
+    """Make so many connections with one round trip on each, some at the same time, to the ports in
+    turns: the kernel keeps a port of ours for each of them for a minute. Gives the seconds that all
+    of it took, and how many were lost.
+    """
+    numbers = itertools.count()
+
+    def make() -> int:
+        lost = 0
+        while (number := next(numbers)) < count:
+            try:
+                _connect_once((host, ports[number % len(ports)]))
+            except OSError:
+                lost += 1
+        return lost
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        lost = sum([made.result() for made in [pool.submit(make) for _ in range(clients)]])
+    return [time.perf_counter() - began, lost]
+
+
 def hold(address: Address, count: int) -> NoReturn:
     """Keep connections open on which something has been said, until SIGTERM; say when they are."""
     with ExitStack() as stack:
@@ -176,12 +198,38 @@ def down(address: Address, barrier: threading.Barrier, warmup: float, seconds: f
     return rate
 
 
-def _drain(connection: socket.socket) -> None:
-    """End the work of the other side, and wait until nothing of it is under way."""
-    buffer = bytearray(CHUNK_BYTES)
+def send(address: Address, size: int) -> int:
+    """Bring so many bytes to the sink, all of them; gives how many these were."""
+    sent = 0
+    with _open(address, SINK) as connection:
+        chunk = bytes(CHUNK_BYTES)
+        while sent < size:
+            connection.sendall(chunk)
+            sent += len(chunk)
+        _drain(connection)
+    return sent
+
+
+def fetch(address: Address, size: int) -> int:
+    """Get so many bytes from the source, or some more; gives how many these were."""
+    got = 0
+    with _open(address, SOURCE) as connection:
+        buffer = bytearray(CHUNK_BYTES)
+        while got < size:
+            got += connection.recv_into(buffer)
+        return got + _drain(connection)
+
+
+def _drain(connection: socket.socket) -> int:
+    """End the work of the other side, and wait until nothing of it is under way.
+
+    Gives how many bytes were.
+    """
+    buffer, got = bytearray(CHUNK_BYTES), 0
     connection.sendall(END)
-    while connection.recv_into(buffer):
-        pass
+    while size := connection.recv_into(buffer):
+        got += size
+    return got
 
 
 def _send(connection: socket.socket, stop: threading.Event) -> None:
@@ -239,6 +287,31 @@ def _open(address: Address, choice: bytes) -> socket.socket:
     connection.sendall(choice)
     return connection
 
+
+MEASURES: dict[str, Callable[[Namespace], object]] = {
+    "up": lambda asked: bulk(up, asked.address, asked.flows, asked.warmup, asked.seconds),
+    "down": lambda asked: bulk(down, asked.address, asked.flows, asked.warmup, asked.seconds),
+    "send": lambda asked: send(asked.address, asked.size),
+    "fetch": lambda asked: fetch(asked.address, asked.size),
+    "echo": lambda asked: echo(asked.address, asked.seconds),
+    "connect": lambda asked: connect(asked.host, asked.ports, asked.seconds),
+    "many": lambda asked: many(asked.host, asked.ports, asked.count, asked.flows),
+    "requests": lambda asked: rate(asked.address, asked.flows, asked.seconds, keep=True),
+    "connections": lambda asked: rate(asked.address, asked.flows, asked.seconds, keep=False),
+    "lookup": lambda asked: lookup(asked.host, asked.seconds),
+    "look_up": lambda asked: look_up(asked.name, asked.seconds, asked.flows),
+    "look_up_there": lambda asked: datagrams.look_up_there(
+        asked.address, asked.name, asked.seconds, asked.flows
+    ),
+    "datagrams_up": lambda asked: datagrams.up(
+        asked.address, asked.size, asked.rate, asked.seconds
+    ),
+    "datagrams_down": lambda asked: datagrams.down(
+        asked.address, asked.size, asked.rate, asked.seconds
+    ),
+    "datagrams_echo": lambda asked: datagrams.echo(asked.address, asked.size, asked.seconds),
+    "hold": lambda asked: hold(asked.address, asked.flows),
+}
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,6 @@
-"""What the product's processes need: resident memory, and the time of `tow --help`."""
+"""What processes need, the product's and the cluster's: memory, time of processors, descriptors;
+and the time of `tow --help`.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,16 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import weights
 from benchmarks.ground import Ground, with_byte_code
 from benchmarks.ways import tow_command
+
+CLUSTERS = ("kube-apiserver", "kubelet", "containerd")
+"""Those through which a link by the API goes."""
 
 
 def memory(ground: Ground, ready: dict[str, Any]) -> dict[str, float]:
@@ -19,13 +25,35 @@ def memory(ground: Ground, ready: dict[str, Any]) -> dict[str, float]:
 
     `ready` is the session's ready event.
     """
-    found = {"session": _resident(ready["pid"])}
+    return {name: _resident(pid) for name, pid in of_session(ground, ready).items()}
+
+
+def descriptors(ground: Ground, ready: dict[str, Any]) -> dict[str, int]:
+    """How many descriptors they have open."""
+    pids = of_session(ground, ready)
+    return {name: len(list(Path(f"/proc/{pid}/fd").iterdir())) for name, pid in pids.items()}
+
+
+def of_session(ground: Ground, ready: dict[str, Any]) -> dict[str, int]:
+    """The processes of the one session that there is."""
+    found = {"session": int(ready["pid"])}
     for pid, argv in _processes():
         if "towline.redirect.helper" in argv and ground.is_on_laptop(pid):
-            found["helper"] = _resident(pid)
+            found["helper"] = pid
         elif argv[0].startswith("python") and _hostname(pid) == ready["agent"]:
-            found["agent"] = _resident(pid)
+            found["agent"] = pid
     return found
+
+
+def of_cluster(ground: Ground) -> dict[str, int]:
+    """The processes of the node through which a link by the API goes."""
+    running = ground.lab.status()
+    return {name: pid for name in CLUSTERS if (pid := running[name]) is not None}
+
+
+def seconds(pids: Mapping[str, int]) -> dict[str, float]:
+    """The time of processors that each has used so far."""
+    return {name: weights.seconds([pid]) for name, pid in pids.items()}
 
 
 def help_seconds(times: int) -> float:

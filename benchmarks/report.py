@@ -1,16 +1,18 @@
-"""The results as a table in Markdown."""
+"""The results as tables in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks import aims
 from benchmarks.comparison import Comparison
 from benchmarks.downlink import report as downlink_report
 from benchmarks.mesh import report as mesh_report
 from benchmarks.routers import report as routers_report
 from benchmarks.scale import report as scale_report
-from benchmarks.tables import row, table_head
+from benchmarks.tables import figures_table, row, table_head
+from benchmarks.transports import report as transports_report
 
 PARTS = {
     "downlink": downlink_report,
@@ -20,44 +22,33 @@ PARTS = {
 }
 WAYS = ("direct", "kubectl", "websocket", "tow")
 
-# Measure: (what it is called, the factor to its unit, decimals).
-ROWS = {
-    "up_1": ("up, 1 flow (Gbit/s)", 1, 2),
-    "up_8": ("up, 8 flows (Gbit/s)", 1, 2),
-    "down_1": ("down, 1 flow (Gbit/s)", 1, 2),
-    "down_8": ("down, 8 flows (Gbit/s)", 1, 2),
-    "echo": ("round trip, p50 (ms)", 1000, 3),
-    "echo_p99": ("round trip, p99 (ms)", 1000, 3),
-    "connect": ("connection + round trip (ms)", 1000, 2),
-    "first": ("the same, first to its destination (ms)", 1000, 2),
-    "ready": ("ready after (s)", 1, 2),
-    "says": ("ready by its own words (s)", 1, 2),
-}
+
+def render(results: dict[str, Any]) -> str:
+    """All tables."""
+    return "\n\n".join(section(part, results) for part in results["parts"])
 
 
-def render(results: dict[str, Any], comparisons: list[Comparison]) -> str:
-    """All tables, with a line about when and where."""
-    lines = [f"{results['date']}, {results['machine']}, {results['rounds']} rounds.", ""]
-    if "memory" in results:
-        lines += [*_figures(results), "", *_processes(results), ""]
-    for part, its_report in PARTS.items():
-        if part in results:
-            lines += [*its_report.render(results[part]), ""]
-    return "\n".join([*lines, *(_aims(comparisons) if comparisons else ())])
+def section(part: str, results: dict[str, Any]) -> str:
+    """The tables of one part, with a line about when and where."""
+    found = results["parts"][part]
+    rounds = f", {found['rounds']} rounds" if "rounds" in found else ""
+    lines = [f"{results['date']}, {results['machine']}{rounds}.", ""]
+    if part == "uplink":
+        lines += [*_figures(found), "", *_processes(found)]
+    elif part in transports_report.OF_PARTS:
+        lines += transports_report.render(part, found)
+    else:
+        lines += PARTS[part].render(found)
+    comparisons = [*aims.compare(part, found)]
+    if comparisons:
+        lines += ["", *_aims(comparisons)]
+    return "\n".join(lines)
 
 
 def _figures(results: dict[str, Any]) -> Iterator[str]:
     yield from table_head("RTT (ms)", "measure", *WAYS)
     for rtt, by_way in results["rtt"].items():
-        for measure, (title, factor, decimals) in ROWS.items():
-            cells = [
-                f"{by_way[way][measure] * factor:.{decimals}f}"
-                if measure in by_way.get(way, {})
-                else ""
-                for way in WAYS
-            ]
-            if any(cells):
-                yield row(rtt, title, *cells)
+        yield from figures_table(by_way, WAYS, rtt)
 
 
 def _processes(results: dict[str, Any]) -> Iterator[str]:

@@ -28,7 +28,8 @@ class BenchmarkError(Exception):
 class Way:
     """How the target is reached: from the `place` ('laptop' or 'node') by address and port.
 
-    With `all_ports`, all of the target's ports are there, not just the first.
+    With `all_ports`, all of the target's ports are there, not just the first. A program that is
+    in between has its `pid` in the `details`.
     """
 
     name: str
@@ -53,7 +54,7 @@ def kubectl(ground: Ground, rtt: int) -> Iterator[Way]:
     with running(ground, rtt, argv) as process:
         # Forwarding from 127.0.0.1:36227 -> 7000
         port = int(line(process).split()[2].rpartition(":")[2])
-        yield Way("kubectl", "laptop", "127.0.0.1", port)
+        yield Way("kubectl", "laptop", "127.0.0.1", port, details={"pid": process.pid})
 
 
 @contextmanager
@@ -61,7 +62,8 @@ def websocket(ground: Ground, rtt: int) -> Iterator[Way]:
     """A WebSocket port-forward for each connection, without a multiplexer."""
     argv = python("rawforward", NAMESPACE, ground.pod, FIRST_PORT)
     with running(ground, rtt, argv) as process:
-        yield Way("websocket", "laptop", "127.0.0.1", int(line(process)))
+        port = int(line(process))
+        yield Way("websocket", "laptop", "127.0.0.1", port, details={"pid": process.pid})
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks import weights
 from benchmarks.mesh.stage import HERE, MESHED, ORIGIN, PORT, Stage
-from benchmarks.routers import weights
 from tests.e2e.load import load
 from tests.e2e.waiting import until
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.routers import weights
+from benchmarks import weights
 from benchmarks.routers.proxies import HEADER, Proxy
 
 _FORCE_SECONDS = 20.0

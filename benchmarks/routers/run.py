@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.routers import asking, changes, peers, weights
+from benchmarks import weights
+from benchmarks.routers import asking, changes, peers
 from benchmarks.routers.asking import Way
 from benchmarks.routers.proxies import ALL, HEADER, Proxy, await_listening, free_port
 from lab import programs
@@ -43,6 +44,7 @@ def run(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
         original, other = (stack.enter_context(origin()) for _ in range(2))
         proxies = [make(Path(folder) / make.name, original, other) for make in ALL]
         results: dict[str, Any] = {
+            "rounds": effort.rounds,
             "participants": PARTICIPANTS,
             "effort": {"streams": effort.streams, "changes": effort.changes},
             "rates": _rates(proxies, original, effort, say),

@@ -12,7 +12,10 @@ from lab.layout import CHECKOUT
 
 # Less than a test may take, so that it is this one's own failure.
 SECONDS = 240
-MEASURES = {"up_1", "down_1", "up_8", "down_8", "echo", "echo_p99", "connect"}
+MEASURES = {
+    *(f"{direction}_{flows}" for direction in ("up", "down") for flows in (1, 8, 64)),
+    *("echo", "echo_p99", "connect"),
+}
 DOWNLINK_MEASURES = {
     "to_program",
     "from_program",
@@ -35,18 +38,85 @@ def quick(*options):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    results = json.loads(done.stdout)
+    assert results["tables"]
+    return results
 
 
 def test_quick_run_measures_every_way_and_names_each_aim(no_trace):
     results = quick("--part", "uplink")
+    found = results["parts"]["uplink"]
     for way in ("kubectl", "websocket", "tow"):
-        figures = results["rtt"]["20"][way]
+        figures = found["rtt"]["20"][way]
         assert set(figures) >= MEASURES, way
         assert min(figures.values()) > 0, way
-    assert results["rtt"]["20"]["tow"]["echo"] > 0.020, "the delay proxy was in the way"
+    assert found["rtt"]["20"]["tow"]["echo"] > 0.020, "the delay proxy was in the way"
     assert all(aim["value"] > 0 or "round trip -" in aim["what"] for aim in results["aims"])
-    assert {"session", "agent"} <= set(results["memory"]["idle"])
+    assert {"session", "agent"} <= set(found["memory"]["idle"])
+
+
+TRANSPORTS = ("transports", "losses", "connections", "datagrams", "lookups")
+
+
+@pytest.fixture(scope="module")
+def transports(no_trace_of_module):
+    return quick(*(word for part in TRANSPORTS for word in ("--part", part)))
+
+
+def found_of(results, part):
+    return results["parts"][part]["found"]
+
+
+def test_each_transport_is_measured_beside_its_peers(transports):
+    found = found_of(transports, "transports")
+    figures = found["figures"]
+    assert set(figures) == {"direct", "kubectl", "websocket", "tow api", "tow direct"}
+    for way, measured in figures.items():
+        assert set(measured) >= MEASURES, way
+        assert min(measured.values()) > 0, way
+    assert figures["tow direct"]["echo"] < 0.020 < figures["tow api"]["echo"]
+    assert set(found["costs"]) == set(figures) - {"direct"}
+
+
+def test_session_that_is_cut_or_loses_its_agent_is_awaited(transports):
+    for transport, by_loss in found_of(transports, "losses").items():
+        assert set(by_loss) == {"cut", "without an agent"}, transport
+        assert all(0 < seen["back"] < 60 for seen in by_loss.values()), transport
+
+
+def test_no_connection_of_many_is_lost_and_nothing_of_them_left(transports):
+    for transport, seen in found_of(transports, "connections")["transports"].items():
+        made = seen["made"][f"tow {transport}"]
+        assert {kind: (each["count"], each["lost"]) for kind, each in made.items()} == {
+            "in turn": (200, 0),
+            "at a time": (200, 0),
+        }
+        assert list(seen["held"]) == ["0", "50"]
+        assert seen["before"]["descriptors"] == seen["after"]["descriptors"]
+
+
+def test_datagrams_are_counted_where_they_arrive(transports):
+    ways = found_of(transports, "datagrams")
+    assert set(ways) == {"direct", "tow api", "tow direct"}
+    for way, seen in ways.items():
+        assert seen["echo"] > 0, way
+        for offer, figures in seen["offers"].items():
+            assert figures["rate"] > 0, (way, offer)
+            assert 0 <= figures["loss"] < 1, (way, offer)
+
+
+def test_lookups_are_compared_with_those_in_a_pod(transports):
+    found = found_of(transports, "lookups")
+    assert set(found["lookups"]) == {"in the pod", "api", "api, --dns-cache 30", "direct"}
+    p50 = {name: seen["p50"] for name, seen in found["lookups"].items()}
+    assert p50["api, --dns-cache 30"] < 0.020 < p50["api"]
+    assert all(seen["rate"] > 0 for seen in found["lookups"].values())
+
+
+def test_transports_are_compared_with_their_aims(transports):
+    named = " ".join(aim["what"] for aim in transports["aims"])
+    for words in ("direct", "back after a cut", "idle connections", "lost of", "in the pod"):
+        assert words in named
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +125,7 @@ def downlink(no_trace_of_module):
 
 
 def test_downlink_is_measured_in_every_way(downlink):
-    ways = downlink["downlink"]["ways"]
+    ways = downlink["parts"]["downlink"]["ways"]
     assert set(ways) == {"original", "unclaimed", "exchange", "tow", "websocket", "kubectl"}
     for way, figures in ways.items():
         assert set(figures) == DOWNLINK_MEASURES, way
@@ -65,7 +135,7 @@ def test_downlink_is_measured_in_every_way(downlink):
 
 
 def test_downlink_is_asked_while_it_begins_ends_and_loses_its_laptop(downlink):
-    found = downlink["downlink"]
+    found = downlink["parts"]["downlink"]
     for mode, seen in found["starts"].items():
         assert 0 < seen["says"] < seen["ready"], mode
         assert seen["answered"] > 0, mode
@@ -83,7 +153,7 @@ def test_downlink_is_compared_with_its_aims(downlink):
 
 
 def test_agent_of_the_downlink_is_weighed_with_its_connections(downlink):
-    memory = downlink["downlink"]["memory"]
+    memory = downlink["parts"]["downlink"]["memory"]
     assert set(memory) == {"0", "20"}
     assert all({"session", "agent"} <= set(figures) for figures in memory.values())
 
@@ -94,7 +164,7 @@ def mesh(no_trace_of_module):
 
 
 def test_mesh_is_measured_in_every_way(mesh):
-    rates = mesh["mesh"]["rates"]
+    rates = mesh["parts"]["mesh"]["rates"]
     assert set(rates) == {"direct", "nginx", "unmatched", "matched"}
     for way, by_protocol in rates.items():
         assert set(by_protocol) == {"h1", "h2", "grpc"}, way
@@ -106,7 +176,7 @@ def test_mesh_is_measured_in_every_way(mesh):
 
 
 def test_mesh_is_asked_while_people_come_and_go(mesh):
-    found = mesh["mesh"]
+    found = mesh["parts"]["mesh"]
     for who, seen in found["starts"].items():
         assert 0 < seen["says"] < seen["ready"], who
         assert min(seen.values()) > 0, who
@@ -123,7 +193,7 @@ def test_mesh_is_compared_with_its_aims(mesh):
 
 def test_large_cluster_is_compared_with_a_small_one(no_trace):
     results = quick("--part", "scale")
-    small, large = (results["scale"][size] for size in ("small", "large"))
+    small, large = (results["parts"]["scale"][size] for size in ("small", "large"))
     assert {"ready", "session", "agent", "lookup service", "lookup missing"} <= set(small)
     assert set(large) == {*small, "lookup crowd"}
     assert min(large.values()) > 0
@@ -131,7 +201,7 @@ def test_large_cluster_is_compared_with_a_small_one(no_trace):
 
 
 def test_proxies_are_compared(no_trace):
-    found = quick("--part", "routers")["routers"]
+    found = quick("--part", "routers")["parts"]["routers"]
     for name in ("envoy", "haproxy", "nginx"):
         assert found[name]["image"] > 0, name
         assert found[name]["many"] > 0, name
