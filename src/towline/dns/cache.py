@@ -43,14 +43,18 @@ class Cache:
         Addresses take turns in being the first, as clients take that one.
         """
         entry = self._entries.get(query[2:])
+        if entry is None:
+            return None
         now = self._clock()
-        if entry is None or now >= entry.until:
+        if now >= entry.until:
             return None
         entry.uses += 1
         return _in_turn(_aged(entry.message, int(now - entry.came)), entry.uses)
 
     def put(self, query: bytes, answer: bytes, message: Message) -> None:
         """Keep an answer, which is `message` as it reads, if it may be kept."""
+        if not self._seconds:
+            return
         seconds = min(lifetime(message), self._seconds)
         self._entries.pop(query[2:], None)
         if seconds <= 0 or len(answer) > MAX_ENTRY_BYTES:

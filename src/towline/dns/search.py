@@ -139,7 +139,8 @@ class ClusterSearch:
     async def _try(self, message: Message, candidate: Candidate) -> Outcome:
         gate = candidate.gate
         if gate is not None and gate != candidate.name and not self._verdicts.fresh(gate):
-            asking = self._task(query(gate, Type.A), GATE_SECONDS)
+            question = query(gate, Type.A)
+            asking = self._task(question, question.encode(), GATE_SECONDS)
             # What was there is most likely there still, and need not be waited for.
             if not self._verdicts.last(gate):
                 exists = _exists(await asyncio.shield(asking))
@@ -158,19 +159,22 @@ class ClusterSearch:
         if kept is not None:
             self._counts.cached += 1
             return Reply(kept.encode(), kept)
-        reply = await asyncio.shield(self._task(message))
+        reply = await asyncio.shield(self._task(message, data))
         if reply is not None:
             self._cache.put(data, reply.data, reply.message)
         return reply
 
-    def _task(self, message: Message, keep: float | None = None) -> asyncio.Task[Reply | None]:
+    def _task(
+        self, message: Message, data: bytes, keep: float | None = None
+    ) -> asyncio.Task[Reply | None]:
         """Return the task that asks `message`, the one that is at it already if there is one.
+
+        `data` is the message as it is sent.
 
         `keep` is for how many seconds the name's existence is remembered, None for as long as
         the reply says. Await it shielded: who waits may be cancelled, but what the cluster
         says is worth knowing all the same, and others may wait for it too.
         """
-        data = message.encode()
         task = self._asking.get(data[2:])
         if task is None:
             task = self._asking[data[2:]] = self._spawn(self._exchange(message, data, keep))

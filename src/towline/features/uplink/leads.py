@@ -56,7 +56,7 @@ class Leads:
         self._routes = routes
         self._wanted: dict[str, frozenset[Network]] = {}
         self._led: Counter[Network] = Counter()  # each route, with how many want it
-        self._lengths: dict[int, set[int]] = {4: set(), 6: set()}  # of these routes' prefixes
+        self._prefixes: dict[int, dict[int, set[int]]] = {4: {}, 6: {}}  # of these, by length
         self._kept_out = set(map(ip_network, kept_out)) | set(excluded)
         self._nodes: frozenset[Network] = frozenset()
         self._shared: frozenset[Network] = frozenset()
@@ -64,8 +64,9 @@ class Leads:
 
     def __contains__(self, address: Address) -> bool:
         """Whether an address is led to the session."""
-        lengths = self._lengths[address.version]
-        return any(_around(address, length) in self._led for length in lengths)
+        bits, size = int(address), address.max_prefixlen
+        prefixes = self._prefixes[address.version]
+        return any(bits >> (size - length) in some for length, some in prefixes.items())
 
     @property
     def ranges(self) -> list[Network]:
@@ -93,12 +94,14 @@ class Leads:
         have with that. It is another matter where the cluster has such a range itself.
         """
         async with self._turn:
+            unknown = [address for address in addresses if address not in self]
+            if not unknown:  # as most are
+                return
             with Rtnetlink() as kernel:
                 new = [
                     ip_network(address)
-                    for address in addresses
-                    if address not in self
-                    and leadable(ip_network(address))
+                    for address in unknown
+                    if leadable(ip_network(address))
                     and (_is_in(address, self._shared) or not kernel.is_near(address))
                 ]
             new = conflicts.without(new, self._holes(NAMED))
@@ -158,9 +161,10 @@ class Leads:
         if gone := self._led.keys() - led.keys():
             await self._routes.remove_routes(gone)
         self._led = led
-        for version, lengths in self._lengths.items():
-            lengths.clear()
-            lengths.update(net.prefixlen for net in led if net.version == version)
+        self._prefixes = {4: {}, 6: {}}
+        for net in led:
+            some = self._prefixes[net.version].setdefault(net.prefixlen, set())
+            some.add(int(net.network_address) >> (net.max_prefixlen - net.prefixlen))
 
 
 def leadable(network: Network) -> bool:
@@ -190,10 +194,6 @@ async def resolve(host: str) -> set[Address]:
         found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         return {ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}
     return set()
-
-
-def _around(address: Address, length: int) -> Network:
-    return ip_network((address.packed, length), strict=False)
 
 
 def _is_in(address: Address, networks: Iterable[Network]) -> bool:
