@@ -31,7 +31,7 @@ CHUNK_BYTES = 256 * 1024
 
 LARGEST_DATAGRAM = 65535
 # What has not come after so long counts as lost.
-LOST_SECONDS = 1.0
+LOST_SECONDS = 0.5
 # More than are asked at once.
 SPELLINGS = 64
 # Datagrams leave in bunches so far apart.

@@ -119,7 +119,7 @@ def routed(layout: Layout, network: str) -> Iterator[None]:
     element = f"inet lab routed4 {{ {network} }}"
     route = ("dev", "eth0", "via", NODE_V4)
     _run(["nft", f"add element {element}"], net=layout.node_net)
-    _run(["ip", "route", "add", network, *route], net=layout.laptop_net)
+    _run(["ip", "route", "replace", network, *route], net=layout.laptop_net)
     try:
         yield
     finally:

@@ -37,7 +37,7 @@ FULL = Effort(
     peers=2_000,
     crowd=64,
     idle=1_000,
-    datagrams=2.0,
+    datagrams=1.0,
     lookups=2.0,
 )
 QUICK = Effort(
