@@ -63,22 +63,23 @@ def main() -> int:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": _machine(),
         "parts": {},
+        "tables": [],
     }
     for part, found in _measured(chosen.part or USUAL, chosen.rtt or RTTS, effort, chosen.quick):
         results["parts"][part] = found
+        tables = report.section(part, results)
+        results["tables"].append(tables)
         if chosen.write:
-            document.write(part, report.section(part, results))
-    tables = report.render(results)
+            document.write(part, tables)
+        if chosen.output == "text":
+            print(f"{part}: {tables}\n", flush=True)
     if chosen.output == "json":
-        results["tables"] = tables
         results["aims"] = [
             asdict(each) | {"part": part, "met": each.met}
             for part, found in results["parts"].items()
             for each in aims.compare(part, found)
         ]
         print(json.dumps(results, indent=2))
-    else:
-        print(tables)
     return 0
 
 

@@ -18,9 +18,6 @@ PROBE_SECONDS = 120.0
 WARMUP_SECONDS = 0.4
 WARMUP_ROUND_TRIPS = 8
 
-FLOWS = (1, 8, 64)
-"""So many at the same time."""
-
 Figures = dict[str, float]
 """By measure: bulk in Gbit/s, times in seconds, rates per second."""
 
@@ -38,6 +35,8 @@ class Effort:
     connect: float
     first: int
     """New destinations in a round."""
+    flows: tuple[int, ...] = (1, 8, 64)
+    """So many at the same time for bulk."""
 
     def __post_init__(self) -> None:
         assert self.rounds * self.first < PORTS
@@ -88,7 +87,7 @@ def probe_all(
 
 def bulk_options(seconds: float, rtt: int) -> tuple[str, str]:
     """The probe's options for measuring bulk at a distance."""
-    warmup = WARMUP_SECONDS + WARMUP_ROUND_TRIPS * rtt / 1000
+    warmup = min(seconds, WARMUP_SECONDS + WARMUP_ROUND_TRIPS * rtt / 1000)
     return f"--seconds={seconds}", f"--warmup={warmup}"
 
 
@@ -97,7 +96,7 @@ def _plan(rtt: int, effort: Effort) -> dict[str, list[str]]:
     bulk = bulk_options(effort.bulk, rtt)
     transfers = {
         f"{direction}_{flows}": [direction, f"--flows={flows}", *bulk]
-        for flows in FLOWS
+        for flows in effort.flows
         for direction in ("up", "down")
     }
     return transfers | {

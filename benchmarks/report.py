@@ -23,15 +23,10 @@ PARTS = {
 WAYS = ("direct", "kubectl", "websocket", "tow")
 
 
-def render(results: dict[str, Any]) -> str:
-    """All tables."""
-    return "\n\n".join(section(part, results) for part in results["parts"])
-
-
 def section(part: str, results: dict[str, Any]) -> str:
     """The tables of one part, with a line about when and where."""
     found = results["parts"][part]
-    rounds = f", {found['rounds']} rounds" if "rounds" in found else ""
+    rounds = f", rounds: {found['rounds']}" if "rounds" in found else ""
     lines = [f"{results['date']}, {results['machine']}{rounds}.", ""]
     if part == "uplink":
         lines += [*_figures(found), "", *_processes(found)]

@@ -32,8 +32,6 @@ CHUNK_BYTES = 256 * 1024
 LARGEST_DATAGRAM = 65535
 # What has not come after so long counts as lost.
 LOST_SECONDS = 0.5
-# More than are asked at once.
-SPELLINGS = 64
 # Datagrams leave in bunches so far apart.
 _BUNCH_SECONDS = 0.001
 
@@ -192,7 +190,8 @@ def look_up(name: str, seconds: float, at_once: int) -> dict[str, Any]:
 
     Gives the `seconds` that each answer took, and how many were `lost`.
     """
-    questions = [question(spelt(name, number)) for number in range(SPELLINGS)]
+    spellings = 1 if at_once == 1 else 2 * at_once
+    questions = [question(spelt(name, number)) for number in range(spellings)]
     took: list[float] = []
     waiting: dict[int, float] = {}
     lost, numbers = 0, itertools.cycle(range(1 << 16))
@@ -204,7 +203,7 @@ def look_up(name: str, seconds: float, at_once: int) -> dict[str, Any]:
             while len(waiting) < at_once and time.monotonic() < end:
                 number = next(numbers)
                 waiting[number] = time.perf_counter()
-                asking.send(struct.pack("!H", number) + questions[number % SPELLINGS])
+                asking.send(struct.pack("!H", number) + questions[number % spellings])
             if not waiting:
                 return {"seconds": took, "lost": lost}
             try:

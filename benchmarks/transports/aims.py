@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.comparison import Comparison
-from benchmarks.measures import FLOWS
 from benchmarks.transports.lookups import BARE
 
 DIRECT_GBIT = 4.0
@@ -18,7 +17,7 @@ LOST = 0
 
 def _of_flows(found: dict[str, Any]) -> Iterator[Comparison]:
     figures = found["figures"]
-    names = [f"{direction}_{flows}" for flows in FLOWS for direction in ("up", "down")]
+    names = [name for name in figures["tow api"] if name.startswith(("up", "down"))]
     for name in names:
         ratio = figures["tow api"][name] / figures["websocket"][name]
         yield Comparison(f"{name}: api / websocket", ratio, 1.0, "×", at_least=True)

@@ -12,19 +12,6 @@ from benchmarks.transports.effort import Effort
 from benchmarks.transports.stage import TRANSPORTS, Say, connected
 from benchmarks.ways import Way
 
-# Of an answer to a lookup, of QUIC, and of a file by NFS, which takes several packets.
-OFFERS = (
-    (64, 1_000),
-    (64, 5_000),
-    (64, 20_000),
-    (1_200, 1_000),
-    (1_200, 5_000),
-    (1_200, 20_000),
-    (8_000, 1_000),
-    (8_000, 4_000),
-)
-"""Sizes in bytes and how many are sent in a second."""
-
 
 def run(ground: Ground, rtt: int, effort: Effort, say: Say) -> dict[str, Any]:
     """By way: `echo` and `echo_p99`, seconds; and for each offer up and down, by its name, how many
@@ -35,10 +22,10 @@ def run(ground: Ground, rtt: int, effort: Effort, say: Say) -> dict[str, Any]:
     with ways.direct(ground, rtt) as direct:
         for number in range(effort.rounds):
             say(f"datagrams, round {number + 1} of {effort.rounds}")
-            _measure(ground, direct, effort.datagrams, echoes, samples)
+            _measure(ground, direct, effort, echoes, samples)
             for transport in measures.in_turns(TRANSPORTS, number):
                 with connected(ground, rtt, transport) as tow:
-                    _measure(ground, tow, effort.datagrams, echoes, samples)
+                    _measure(ground, tow, effort, echoes, samples)
     return {
         way: {
             "echo": statistics.median(echoes[way]),
@@ -52,23 +39,18 @@ def run(ground: Ground, rtt: int, effort: Effort, say: Say) -> dict[str, Any]:
     }
 
 
-def offer_name(direction: str, size: int, rate: int) -> str:
-    """What an offer is called in results."""
-    return f"{direction} {size} {rate}"
-
-
 def _measure(
     ground: Ground,
     way: Way,
-    seconds: float,
+    effort: Effort,
     echoes: dict[str, list[float]],
     samples: dict[str, dict[str, list[dict[str, float]]]],
 ) -> None:
-    at = (way.address, way.port, f"--seconds={seconds}")
+    at = (way.address, way.port, f"--seconds={effort.datagrams}")
     echoes[way.name] += measures.probe(ground, way.place, ["datagrams_echo", *at])
-    for size, rate in OFFERS:
+    for size, rate in effort.offers:
         for direction in ("up", "down"):
             asked = [f"datagrams_{direction}", *at, f"--size={size}", f"--rate={rate}"]
             sent, took, came = measures.probe(ground, way.place, asked)
             seen = {"offered": sent / took, "rate": came / took, "loss": 1 - came / sent}
-            samples[way.name][offer_name(direction, size, rate)].append(seen)
+            samples[way.name][f"{direction}, {size} bytes, {rate}/s"].append(seen)

@@ -36,7 +36,8 @@ def run(ground: Ground, rtt: int, effort: Effort, say: Say) -> dict[str, Any]:
                     samples[tow.name].setdefault("ready", []).append(tow.details["outside"])
                     beside = [*(peers[name] for name in PEERS[transport]), tow]
                     measures.measure_once(ground, beside, number, rtt, effort.flows, samples)
-                    for way in measures.in_turns(beside, number):
+                    # Without anybody in between it costs nobody anything.
+                    for way in measures.in_turns([each for each in beside if each.details], number):
                         _weigh(ground, way, effort.moved, costs[way.name])
     return {
         "figures": {name: measures.figures_of(found) for name, found in samples.items()},
@@ -48,9 +49,7 @@ def run(ground: Ground, rtt: int, effort: Effort, say: Say) -> dict[str, Any]:
 
 
 def _weigh(ground: Ground, way: Way, size: int, costs: dict[str, list[dict[str, float]]]) -> None:
-    """Move bytes each way. Without anybody in between it costs nobody anything."""
-    if not way.details:
-        return
+    """Move bytes each way, and see what each process used meanwhile."""
     pids = _processes(ground, way)
     for direction, measure in _MOVING.items():
         before = processes.seconds(pids)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.tables import figures_table, row, table_head
-from benchmarks.transports.datagrams import OFFERS, offer_name
 from benchmarks.transports.lookups import AT_ONCE
 from benchmarks.transports.stage import PEERS, TRANSPORTS
 
@@ -80,13 +79,10 @@ def _datagrams(found: dict[str, Any], title: str) -> Iterator[str]:
     for name, what in {"echo": "p50", "echo_p99": "p99"}.items():
         cells = (f"{found[way][name] * 1000:.3f}" for way in DATAGRAM_WAYS)
         yield row(f"round trip, {what} (ms)", *cells)
-    for direction in ("up", "down"):
-        for size, rate in OFFERS:
-            seen = (
-                found[way]["offers"][offer_name(direction, size, rate)] for way in DATAGRAM_WAYS
-            )
-            what = f"{direction}, {size} bytes, {rate}/s: came in a second, lost"
-            yield row(what, *(f"{each['rate']:.0f}, {each['loss']:.1%}" for each in seen))
+    for offer in found["direct"]["offers"]:
+        seen = (found[way]["offers"][offer] for way in DATAGRAM_WAYS)
+        cells = (f"{each['rate']:.0f}, {each['loss']:.1%}" for each in seen)
+        yield row(f"{offer}: came in a second, lost", *cells)
 
 
 def _lookups(found: dict[str, Any], title: str) -> Iterator[str]:

@@ -55,12 +55,14 @@ def test_quick_run_measures_every_way_and_names_each_aim(no_trace):
     assert {"session", "agent"} <= set(found["memory"]["idle"])
 
 
-TRANSPORTS = ("transports", "losses", "connections", "datagrams", "lookups")
+@pytest.fixture(scope="module")
+def transports(no_trace_of_module):
+    return quick("--part", "transports", "--part", "losses")
 
 
 @pytest.fixture(scope="module")
-def transports(no_trace_of_module):
-    return quick(*(word for part in TRANSPORTS for word in ("--part", part)))
+def crowds(no_trace_of_module):
+    return quick("--part", "connections", "--part", "datagrams", "--part", "lookups")
 
 
 def found_of(results, part):
@@ -72,7 +74,7 @@ def test_each_transport_is_measured_beside_its_peers(transports):
     figures = found["figures"]
     assert set(figures) == {"direct", "kubectl", "websocket", "tow api", "tow direct"}
     for way, measured in figures.items():
-        assert set(measured) >= MEASURES, way
+        assert set(measured) >= {"up_8", "down_8", "echo", "echo_p99", "connect"}, way
         assert min(measured.values()) > 0, way
     assert figures["tow direct"]["echo"] < 0.020 < figures["tow api"]["echo"]
     assert set(found["costs"]) == set(figures) - {"direct"}
@@ -84,19 +86,20 @@ def test_session_that_is_cut_or_loses_its_agent_is_awaited(transports):
         assert all(0 < seen["back"] < 60 for seen in by_loss.values()), transport
 
 
-def test_no_connection_of_many_is_lost_and_nothing_of_them_left(transports):
-    for transport, seen in found_of(transports, "connections")["transports"].items():
+def test_no_connection_of_many_is_lost_and_nothing_of_them_left(crowds):
+    for transport, seen in found_of(crowds, "connections")["transports"].items():
         made = seen["made"][f"tow {transport}"]
         assert {kind: (each["count"], each["lost"]) for kind, each in made.items()} == {
-            "in turn": (200, 0),
-            "at a time": (200, 0),
+            "in turn": (100, 0),
+            "at a time": (100, 0),
         }
         assert list(seen["held"]) == ["0", "50"]
-        assert seen["before"]["descriptors"] == seen["after"]["descriptors"]
+        for process, before in seen["before"]["descriptors"].items():
+            assert seen["after"]["descriptors"][process] <= before, process
 
 
-def test_datagrams_are_counted_where_they_arrive(transports):
-    ways = found_of(transports, "datagrams")
+def test_datagrams_are_counted_where_they_arrive(crowds):
+    ways = found_of(crowds, "datagrams")
     assert set(ways) == {"direct", "tow api", "tow direct"}
     for way, seen in ways.items():
         assert seen["echo"] > 0, way
@@ -105,16 +108,16 @@ def test_datagrams_are_counted_where_they_arrive(transports):
             assert 0 <= figures["loss"] < 1, (way, offer)
 
 
-def test_lookups_are_compared_with_those_in_a_pod(transports):
-    found = found_of(transports, "lookups")
+def test_lookups_are_compared_with_those_in_a_pod(crowds):
+    found = found_of(crowds, "lookups")
     assert set(found["lookups"]) == {"in the pod", "api", "api, --dns-cache 30", "direct"}
     p50 = {name: seen["p50"] for name, seen in found["lookups"].items()}
     assert p50["api, --dns-cache 30"] < 0.020 < p50["api"]
     assert all(seen["rate"] > 0 for seen in found["lookups"].values())
 
 
-def test_transports_are_compared_with_their_aims(transports):
-    named = " ".join(aim["what"] for aim in transports["aims"])
+def test_transports_are_compared_with_their_aims(transports, crowds):
+    named = " ".join(aim["what"] for aim in transports["aims"] + crowds["aims"])
     for words in ("direct", "back after a cut", "idle connections", "lost of", "in the pod"):
         assert words in named
 
