@@ -13,6 +13,7 @@ from tests.netns.cluster import ACCEPTING, IPV4
 from tests.unit.features.uplink.discovered import Discovered, Link
 from towline.features.uplink.capture import Capture, Choice
 from towline.features.uplink.leads import Leads
+from towline.features.uplink.named import Named
 from towline.features.uplink.targets import Targets
 from towline.kube.config import Access
 
@@ -59,7 +60,7 @@ async def capturing(*seen, services=SERVICES, include=(), exclude=()):
     choice = Choice(network(*include), network(*exclude))
     discovered = Discovered(ip_network(services), *map(ip_network, seen))
     async with cluster.connected(ranges=()) as it:
-        leads = Leads(it.redirect, excluded=choice.exclude.networks)
+        leads = Leads(it.redirect, Named(), excluded=choice.exclude.networks)
         told = []
         capture = Capture(ACCESS, discovered, leads, choice, lambda: "", told.append)
         await capture.look_around()

@@ -96,7 +96,9 @@ async def connected(*how):
             asyncio.TaskGroup() as group,
         ):
             await link.first(SECONDS)
-            flows = session.flows = Flows(link, redirect.tun.send, session.refuse_echoes)
+            flows = session.flows = Flows(
+                link, redirect.tun.send, lambda _: None, session.refuse_echoes
+            )
             tcp = cluster.Cluster("", redirect, group)
             async with Intercept.open(redirect, group, tcp.dial, tcp.accept, flows.take):
                 await redirect.add_routes(RANGES)

@@ -127,12 +127,18 @@ async def test_flush_of_the_machines_rules_leaves_a_sessions():
         assert await cluster.ask(IPV4, ACCEPTING) == f"cluster known {IPV4} {ACCEPTING}"
 
 
-async def test_range_with_a_route_of_the_same_metric_is_refused_and_left():
-    machine.run(f"ip route add 10.96.0.0/16 dev lo metric {ruleset.MAX_RANK + 1}")
+async def test_range_with_a_route_of_the_same_metric_is_left_and_the_others_are_led():
+    metric = ruleset.MAX_RANK + 1
+    taken, free = cluster.RANGES[0], list(map(ip_network, ("10.1.0.0/16", "10.3.0.0/16")))
+    machine.run(f"ip route add {taken} dev lo metric {metric}")
     async with Redirect.open() as redirect:
-        with pytest.raises(RedirectError, match="same metric"):
-            await redirect.add_routes(cluster.RANGES)
-    machine.run("ip route del 10.96.0.0/16 dev lo")
+        refused = await redirect.add_routes([free[0], taken, *cluster.RANGES, free[1]])
+        assert refused == {taken: "a route of the same metric is here"}
+        ways = machine.run("ip route show dev tow0; ip -6 route show dev tow0")
+        assert all(str(network) in ways for network in (*free, cluster.RANGES[1]))
+        await redirect.remove_routes([*cluster.RANGES, *free])
+        assert str(taken) in machine.run("ip route show dev lo")
+    machine.run(f"ip route del {taken} dev lo")
 
 
 async def test_sessions_go_on_below_when_no_rank_above_is_left():

@@ -220,15 +220,23 @@ def reverse_address(name: Name) -> IPAddress | None:
 
 def addresses(message: Message) -> tuple[IPAddress, ...]:
     """Return the addresses in the A and AAAA records of a reply, each once."""
-    found: dict[IPAddress, None] = {}
+    return tuple(lifetimes(message))
+
+
+def lifetimes(message: Message) -> dict[IPAddress, int]:
+    """Return the addresses in a reply with the seconds for which each holds, the most of them."""
+    found: dict[IPAddress, int] = {}
     for record in (*message.answers, *message.additionals):
         if record.rclass != CLASS_IN:
             continue
         if record.rtype == Type.A and len(record.rdata) == 4:
-            found[ipaddress.IPv4Address(record.rdata)] = None
+            address: IPAddress = ipaddress.IPv4Address(record.rdata)
         elif record.rtype == Type.AAAA and len(record.rdata) == 16:
-            found[ipaddress.IPv6Address(record.rdata)] = None
-    return tuple(found)
+            address = ipaddress.IPv6Address(record.rdata)
+        else:
+            continue
+        found[address] = max(record.ttl, found.get(address, 0))
+    return found
 
 
 def _domain_of(search: tuple[Name, ...]) -> Name:

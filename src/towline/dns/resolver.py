@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from towline.dns.cache import Cache
 from towline.dns.counts import Counts
-from towline.dns.policy import IPAddress, Plan, Policy, addresses
+from towline.dns.policy import IPAddress, Plan, Policy, lifetimes
 from towline.dns.search import TIMEOUT_SECONDS, AskCluster, ClusterSearch, Outcome
 from towline.dns.server import Listeners, Server, bind_loopback
 from towline.dns.verdicts import Verdicts
@@ -46,8 +46,9 @@ _MAX_DATAGRAM_BYTES = 65507
 AskUpstream = Callable[[bytes, bool], Awaitable[bytes]]
 """Passes a query on as it is, by TCP if the flag says so; raises when nobody replies."""
 
-OnAnswer = Callable[[Iterable[IPAddress]], Awaitable[None]]
-"""Told of the addresses in an answer of the cluster before the client is."""
+OnAnswer = Callable[[Mapping[IPAddress, int]], Awaitable[None]]
+"""Told of the addresses in an answer of the cluster before the client is, and for how many
+seconds they hold."""
 
 
 class Resolver:
@@ -235,7 +236,7 @@ class Resolver:
             return None
         if outcome.reply is None or outcome.candidate is None:
             return nxdomain(query).encode()
-        found = addresses(outcome.reply.message)
+        found = lifetimes(outcome.reply.message)
         if found:
             await self._announce(found)
         limit = MAX_MESSAGE_BYTES if tcp else min(query.udp_limit, _MAX_DATAGRAM_BYTES)
@@ -245,7 +246,7 @@ class Resolver:
         message = outcome.reply.message.renamed(name, asked)
         return replace(message, id=query.id).encode(limit)
 
-    async def _announce(self, found: Iterable[IPAddress]) -> None:
+    async def _announce(self, found: Mapping[IPAddress, int]) -> None:
         """Tell of addresses; the name has them also when they cannot be reached."""
         try:
             async with asyncio.timeout(self._timeout):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -170,6 +170,17 @@ def of_unusable(unusable: Iterable[Network]) -> Finding:
         Verdict.WARNING,
         f"no cluster can have these ranges, which it says are its own: {some(map(str, unusable))}",
         "Addresses in them are not reachable; all else is.",
+    )
+
+
+def of_refused(refused: Mapping[Network, str]) -> Finding:
+    """Of what this machine's kernel does not lead to the cluster."""
+    return Finding(
+        "routes",
+        Verdict.PROBLEM,
+        "this machine makes no route to the cluster for "
+        + some(f"{_address(network)} ({why})" for network, why in refused.items()),
+        "Addresses there are not reachable; all else is. See 'ip route'.",
     )
 
 

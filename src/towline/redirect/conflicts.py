@@ -149,23 +149,31 @@ def near_of(entries: Iterable[Mapping[str, object]]) -> set[IPAddress]:
     return found
 
 
+class Holes:
+    """Networks that are to be left out of others. It costs little when there are thousands."""
+
+    def __init__(self, networks: Iterable[IPNetwork]) -> None:
+        networks = list(networks)
+        self._by_version = {version: _sorted(networks, version) for version in (4, 6)}
+
+    def out_of(self, networks: Iterable[IPNetwork]) -> list[IPNetwork]:
+        """The same addresses as some networks' but for those, in as few as possible.
+
+        The order stays.
+        """
+        return [
+            piece
+            for network in networks
+            for piece in _pieces(network, _touching(network, *self._by_version[network.version]))
+        ]
+
+
 def without(networks: Iterable[IPNetwork], holes: Iterable[IPNetwork]) -> list[IPNetwork]:
-    """Take holes out of networks: the same addresses but for those, in as few as possible.
-
-    The order stays. It costs little also when there are thousands of either.
-    """
-    by_version = {version: _sorted(holes, version) for version in (4, 6)}
-    return [
-        piece
-        for network in networks
-        for piece in _pieces(network, _touching(network, *by_version[network.version]))
-    ]
+    """Take holes out of networks: see :meth:`Holes.out_of`."""
+    return Holes(holes).out_of(networks)
 
 
-_Sorted = tuple[list[int], list["IPNetwork"]]
-
-
-def _sorted(holes: Iterable[IPNetwork], version: int) -> _Sorted:
+def _sorted(holes: Iterable[IPNetwork], version: int) -> tuple[list[int], list[IPNetwork]]:
     """The holes of a family without overlaps, and where each begins."""
     of_family: list[Any] = [hole for hole in holes if hole.version == version]
     disjoint = list(ipaddress.collapse_addresses(of_family))

@@ -70,10 +70,16 @@ class Redirect:
             stack.callback(os.close, table.descriptor)
             yield cls(channel, str(reply.fields["device"]), bool(reply.fields["ipv6"]), tun)
 
-    async def add_routes(self, ranges: Iterable[IPNetwork]) -> None:
-        """Lead ranges to the device; those that are led there already stay."""
+    async def add_routes(self, ranges: Iterable[IPNetwork]) -> dict[IPNetwork, str]:
+        """Lead ranges to the device; those that are led there already stay.
+
+        Gives why the kernel leads some of them not, whatever becomes of the others.
+        """
+        refused: dict[IPNetwork, str] = {}
         for part in _batches(ranges):
-            await self._channel.ask(messages.AddRoutes(part))
+            reply = await self._channel.ask(messages.AddRoutes(part))
+            refused |= messages.refused_ranges(reply.fields)
+        return refused
 
     async def remove_routes(self, ranges: Iterable[IPNetwork]) -> None:
         """Undo :meth:`add_routes`; ranges that are not led there are passed over."""

@@ -21,7 +21,7 @@ from towline.redirect import ruleset
 from towline.redirect.rtnetlink import Rtnetlink
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from towline.redirect.messages import IPNetwork
 
@@ -103,16 +103,16 @@ def configure(device: Device) -> bool:
         return has_ipv6
 
 
-def add_route(device: Device, network: IPNetwork) -> None:
-    """Lead a range to the device."""
+def add_routes(device: Device, networks: Sequence[IPNetwork]) -> dict[IPNetwork, OSError]:
+    """Lead ranges to the device; gives what the kernel says of those that it does not lead."""
     with Rtnetlink() as kernel:
-        kernel.add_route(device.index, network, _METRIC_BASE - device.rank)
+        return kernel.add_routes(device.index, networks, _METRIC_BASE - device.rank)
 
 
-def remove_route(device: Device, network: IPNetwork) -> None:
-    """Lead a range to the device no more."""
+def remove_routes(device: Device, networks: Sequence[IPNetwork]) -> dict[IPNetwork, OSError]:
+    """Lead ranges to the device no more; gives what the kernel says of those that stay."""
     with Rtnetlink() as kernel:
-        kernel.remove_route(device.index, network, _METRIC_BASE - device.rank)
+        return kernel.remove_routes(device.index, networks, _METRIC_BASE - device.rank)
 
 
 def free_ranks(interfaces: list[str]) -> list[int]:

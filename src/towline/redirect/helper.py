@@ -109,6 +109,9 @@ def _carry_out(kernel: Kernel, request: messages.Request) -> _Reply:
             return {}, (kernel.share_table(),)
         case messages.UpstreamSocket(version, transport):
             return {}, (kernel.upstream_socket(version, transport),)
+        case messages.AddRoutes(ranges):
+            refused = kernel.add_routes(ranges)
+            return {"refused": {str(network): why for network, why in refused.items()}}, ()
     _change(kernel, request)
     return {}, ()
 
@@ -121,8 +124,6 @@ def _change(kernel: Kernel, request: messages.Request) -> None:
             kernel.refuse(segment, answer)
         case messages.Forget(address, port):
             kernel.forget(address, port)
-        case messages.AddRoutes(ranges):
-            kernel.add_routes(ranges)
         case messages.RemoveRoutes(ranges):
             kernel.remove_routes(ranges)
         case messages.RedirectTcp(port):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from towline.redirect import device, packets, resolved, ruleset
 from towline.redirect.elements import Elements
 from towline.redirect.messages import Answer, InvalidRequest, IPNetwork, Transport
+from towline.redirect.networks import Networks
 from towline.redirect.nft import Nftables, NftError
 from towline.redirect.packets import IPAddress, Segment, Unreachable
 
@@ -44,7 +45,7 @@ class Kernel:
         self._raw = {version: _raw_socket(version) for version in (4, 6)}
         self.device = self._create()
         self.has_ipv6 = device.configure(self.device)
-        self._ranges: set[IPNetwork] = set()
+        self._ranges = Networks()
         self._opened: dict[tuple[IPAddress, int], float] = {}
 
     def release_descriptor(self) -> None:
@@ -65,23 +66,32 @@ class Kernel:
             if raw:
                 raw.close()
 
-    def add_routes(self, ranges: tuple[IPNetwork, ...]) -> None:
-        """Lead ranges to the device; those of IPv6 only where there is IPv6."""
-        for network in ranges:
-            if network in self._ranges or (network.version == 6 and not self.has_ipv6):
-                continue
-            try:
-                device.add_route(self.device, network)
-            except FileExistsError as error:
-                raise InvalidRequest(f"{network} has a route of the same metric here") from error
-            self._ranges.add(network)
+    def add_routes(self, ranges: tuple[IPNetwork, ...]) -> dict[IPNetwork, str]:
+        """Lead ranges to the device; those of IPv6 only where there is IPv6.
+
+        Gives why the kernel leads some of them not.
+        """
+        # Each once: the kernel would say of the second that it is there.
+        new = [
+            network
+            for network in dict.fromkeys(ranges)
+            if network not in self._ranges and (network.version == 4 or self.has_ipv6)
+        ]
+        refused = device.add_routes(self.device, new)
+        for network in new:
+            if network not in refused:
+                self._ranges.add(network)
+        return {network: _why(error) for network, error in refused.items()}
 
     def remove_routes(self, ranges: tuple[IPNetwork, ...]) -> None:
-        """Undo :meth:`add_routes`."""
-        for network in ranges:
-            if network in self._ranges:
-                device.remove_route(self.device, network)
+        """Undo :meth:`add_routes`; all that can be removed is."""
+        gone = [network for network in dict.fromkeys(ranges) if network in self._ranges]
+        refused = device.remove_routes(self.device, gone)
+        for network in gone:
+            if network not in refused:
                 self._ranges.discard(network)
+        for error in refused.values():
+            raise error
 
     def redirect_tcp(self, port: int) -> None:
         """Redirect connections to open destinations to a port."""
@@ -171,11 +181,7 @@ class Kernel:
     def _check_answer(self, segment: Segment) -> None:
         """Let no answer speak for others than the session's ranges, nor reach another machine."""
         packet = segment.packet
-        if not any(
-            packet.destination in network
-            for network in self._ranges
-            if network.version == packet.version
-        ):
+        if not self._ranges.cover(packet.destination):
             raise InvalidRequest("the destination is in none of the session's ranges")
         with socket.socket(_FAMILY[packet.version], socket.SOCK_DGRAM) as probe:
             try:
@@ -193,6 +199,12 @@ class Kernel:
         else:
             info = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("=16xi", index))
         raw.sendmsg([data], [info] if index else [], 0, (str(to), 0))
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, FileExistsError):
+        return "a route of the same metric is here"
+    return error.strerror or str(error)
 
 
 def _raw_socket(version: int) -> socket.socket | None:

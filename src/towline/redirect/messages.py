@@ -34,19 +34,25 @@ MAX_DOMAINS = 64
 
 # What no cluster's range may touch: this host, this link, groups, and the broadcast. Not all of
 # 240.0.0.0/4: clusters do use it for pods, and Linux routes it like any other.
-_FORBIDDEN = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "0.0.0.0/8",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "224.0.0.0/4",
-        "255.255.255.255/32",
-        "::/16",
-        "fe80::/10",
-        "ff00::/8",
-    )
+_FORBIDDEN_RANGES = (
+    "0.0.0.0/8",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "224.0.0.0/4",
+    "255.255.255.255/32",
+    "::/16",
+    "fe80::/10",
+    "ff00::/8",
 )
+# The same by version, as numbers: there may be thousands of ranges to be judged at once.
+_FORBIDDEN = {
+    version: [
+        (int(network[0]), int(network[-1]))
+        for network in map(ipaddress.ip_network, _FORBIDDEN_RANGES)
+        if network.version == version
+    ]
+    for version in (4, 6)
+}
 # A range shorter than this would take over much more than any cluster has.
 _SHORTEST_PREFIX = {4: 7, 6: 16}
 _MAX_DOMAIN_CHARACTERS = 255
@@ -219,12 +225,21 @@ def unframe(data: bytes) -> tuple[dict[str, object], bytes]:
     return fields, packet
 
 
+def refused_ranges(fields: Mapping[str, object]) -> dict[IPNetwork, str]:
+    """What the helper's reply says of ranges that are to be led and could not."""
+    refused = fields.get("refused")
+    if not isinstance(refused, dict):
+        return {}
+    return {ipaddress.ip_network(text): str(why) for text, why in refused.items()}
+
+
 def check_range(network: IPNetwork) -> None:
     """Raise :class:`InvalidRequest` for a range that no cluster has."""
     if network.prefixlen < _SHORTEST_PREFIX[network.version]:
         raise InvalidRequest(f"{network} is too large a range")
-    for forbidden in _FORBIDDEN:
-        if network.version == forbidden.version and network.overlaps(forbidden):
+    begin, end = int(network.network_address), int(network.broadcast_address)
+    for first, last in _FORBIDDEN[network.version]:
+        if first <= end and begin <= last:
             raise InvalidRequest(f"{network} is not a range that a cluster may have")
 
 

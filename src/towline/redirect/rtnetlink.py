@@ -15,6 +15,7 @@ from towline.relay import netlink
 from towline.relay.netlink import attribute
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from towline.redirect.messages import IPNetwork
@@ -34,6 +35,10 @@ _TABLE_MAIN, _PROTO_STATIC, _TYPE_UNICAST = 254, 4, 1
 _PROTO_KERNEL, _PROTO_RA = 2, 9
 _SCOPE_GLOBAL, _SCOPE_LINK = 0, 253
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+_REPLY_BYTES = 8192
+# Their acknowledgements wait in the socket's buffer, in which each takes a kilobyte or so.
+_AT_ONCE = 64
 
 
 class Rtnetlink:
@@ -73,16 +78,25 @@ class Rtnetlink:
         values = attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
         self._request(_RTM_NEWADDR, _NEW, head + values)
 
-    def add_route(self, index: int, network: IPNetwork, metric: int) -> None:
-        """Lead a range to a device; FileExistsError when it leads elsewhere at this metric."""
-        self._request(_RTM_NEWROUTE, _NEW, _route(index, network, metric))
+    def add_routes(
+        self, index: int, networks: Sequence[IPNetwork], metric: int
+    ) -> dict[IPNetwork, OSError]:
+        """Lead ranges to a device; gives what the kernel says of those that it does not.
 
-    def remove_route(self, index: int, network: IPNetwork, metric: int) -> None:
-        """Undo :meth:`add_route`; nothing happens when there is no such route."""
-        try:
-            self._request(_RTM_DELROUTE, netlink.ACK, _route(index, network, metric))
-        except ProcessLookupError:  # ESRCH is what the kernel says of a route
-            return
+        FileExistsError for one that leads elsewhere at this metric.
+        """
+        return self._change_routes(_RTM_NEWROUTE, _NEW, index, networks, metric)
+
+    def remove_routes(
+        self, index: int, networks: Sequence[IPNetwork], metric: int
+    ) -> dict[IPNetwork, OSError]:
+        """Undo :meth:`add_routes`; gives what the kernel says of those that it does not remove.
+
+        Nothing is said of those that are not there.
+        """
+        refused = self._change_routes(_RTM_DELROUTE, netlink.ACK, index, networks, metric)
+        # ESRCH is what the kernel says of a route that is not there.
+        return {net: why for net, why in refused.items() if why.errno != errno.ESRCH}
 
     def matching_prefix(self, address: IPAddress) -> int | None:
         """Give the prefix length of the route that an address falls under; None without any."""
@@ -114,10 +128,29 @@ class Rtnetlink:
         reply = self._request(_RTM_GETROUTE, 0, head + attribute(_RTA_DST, address.packed))
         return reply[netlink.HEADER_BYTES :]
 
+    def _change_routes(
+        self, kind: int, flags: int, index: int, networks: Sequence[IPNetwork], metric: int
+    ) -> dict[IPNetwork, OSError]:
+        """Have the kernel carry out a request for each of some networks, whatever comes of others.
+
+        It answers each one by itself and in order, before send() returns.
+        """
+        refused = {}
+        for start in range(0, len(networks), _AT_ONCE):
+            part = networks[start : start + _AT_ONCE]
+            requests = (netlink.message(kind, flags, _route(index, net, metric)) for net in part)
+            self._socket.send(b"".join(requests))
+            for network in part:
+                try:
+                    netlink.raise_error(self._socket.recv(_REPLY_BYTES))
+                except OSError as error:
+                    refused[network] = error
+        return refused
+
     def _request(self, kind: int, flags: int, body: bytes) -> bytes:
         """Send a request and give its reply: an acknowledgement, or what was asked for."""
         self._socket.send(netlink.message(kind, flags, body))
-        reply = self._socket.recv(8192)
+        reply = self._socket.recv(_REPLY_BYTES)
         netlink.raise_error(reply)
         return reply
 

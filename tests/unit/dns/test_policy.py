@@ -11,6 +11,7 @@ from towline.dns.policy import (
     ClusterNames,
     Policy,
     addresses,
+    lifetimes,
     reverse_address,
 )
 from towline.wire.dns import Message, Name, Question, Record, Type
@@ -304,3 +305,9 @@ def test_addresses_of_a_reply_are_those_of_its_records_once_each():
     )
 
     assert list(map(str, addresses(message))) == ["10.0.0.1", "fd00::", "10.0.0.3"]
+
+
+def test_address_holds_for_as_long_as_the_longest_of_its_records():
+    owner, data = Name.of("web"), b"\x0a\0\0\1"
+    records = tuple(Record(owner, Type.A, 1, ttl, data) for ttl in (5, 30, 10))
+    assert lifetimes(Message(1, answers=records)) == {ipaddress.ip_address("10.0.0.1"): 30}

@@ -111,6 +111,7 @@ class Capture:
                 if asyncio.get_running_loop().time() - self._looked >= patience:
                     await self.look_around()
                     await self._look_through(link)
+                    await self._leads.drop_unused()
                 await self._lead()
             except RedirectError as error:
                 self._tell(Finding("routes", Verdict.PROBLEM, error.summary, error.hint))
@@ -159,6 +160,8 @@ class Capture:
             await self._leads.hold(source, networks)
         if told:
             self._tell_of_shared(told)
+        if self._leads.refused:
+            self._tell(findings.of_refused(self._leads.refused))
 
     def _networks(self, sources: Iterable[Source]) -> set[Network]:
         """What some sources say of what the user wants."""

@@ -23,6 +23,7 @@ from towline.features.uplink.dialer import Dialer
 from towline.features.uplink.explain import Explainer
 from towline.features.uplink.flows import Flows
 from towline.features.uplink.leads import Leads
+from towline.features.uplink.named import Named
 from towline.features.uplink.nameoptions import NameOptions, cluster_names
 from towline.features.uplink.names import Names, Nameservers
 from towline.features.uplink.way import Way
@@ -85,7 +86,8 @@ class Connection(Way):
             redirect = await stack.enter_async_context(self._open_redirect())
             nameservers = Nameservers()
             choice = self._options.choice
-            leads = Leads(redirect, nameservers.all(), choice.exclude.networks)
+            named = Named()
+            leads = Leads(redirect, named, nameservers.all(), choice.exclude.networks)
             discovery = await stack.enter_async_context(
                 Discovery(agent.client, self._access.namespace)
             )
@@ -96,9 +98,9 @@ class Connection(Way):
             link = await stack.enter_async_context(agent.linked())
             await capture.begin(link)
             group = await stack.enter_async_context(asyncio.TaskGroup())
-            dialer = Dialer(link, redirect, group)
+            dialer = Dialer(link, redirect, named, group)
             self._flows = flows = Flows(
-                link, redirect.tun.send, lambda: self._note(findings.of_echoes())
+                link, redirect.tun.send, named.used, lambda: self._note(findings.of_echoes())
             )
             stack.callback(flows.close)
             await stack.enter_async_context(

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from towline.errors import RedirectError
 from towline.features.uplink.dialled import Dialled
+from towline.features.uplink.named import Named
 from towline.link.link import Link
 from towline.redirect.control import Redirect
 from towline.redirect.errors import DialError
@@ -56,9 +57,13 @@ class Assumed(Splice):
     """
 
     def __init__(
-        self, stream: Stream, group: asyncio.TaskGroup, refused: Callable[[], Awaitable[None]]
+        self,
+        stream: Stream,
+        group: asyncio.TaskGroup,
+        refused: Callable[[], Awaitable[None]],
+        on_closed: Callable[[Reason | None], None],
     ) -> None:
-        super().__init__(stream)
+        super().__init__(stream, on_closed=on_closed)
         self._group = group
         self._refused = refused
 
@@ -77,12 +82,15 @@ class Assumed(Splice):
 class Dialer:
     """Dials through a link, and joins local connections to what was dialled.
 
-    Its tasks run in `group`.
+    Its tasks run in `group`. `named` is told which addresses have connections.
     """
 
-    def __init__(self, link: Link, redirect: Redirect, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, link: Link, redirect: Redirect, named: Named, group: asyncio.TaskGroup
+    ) -> None:
         self._link = link
         self._redirect = redirect
+        self._named = named
         self._group = group
         self._loop = asyncio.get_running_loop()
 
@@ -91,7 +99,7 @@ class Dialer:
 
         One that has accepted and then reset at once was reached: what it gives is reset, too.
         """
-        splice = Dialled(self._open(address, port))
+        splice = Dialled(self._open(address, port), lambda: self._named.closed(address))
         reason = await splice.answer()
         if reason is None or reason is Reason.RESET:
             return splice
@@ -139,7 +147,12 @@ class Dialer:
         if not self._link.up:
             await self._wait_for_link()
         stream = self._open(address, port, _said(connection))
-        return Assumed(stream, self._group, lambda: self._forget(address, port))
+        return Assumed(
+            stream,
+            self._group,
+            refused=lambda: self._forget(address, port),
+            on_closed=lambda _: self._named.closed(address),
+        )
 
     async def _wait_for_link(self) -> None:
         try:
@@ -155,10 +168,13 @@ class Dialer:
             return
 
     def _open(self, address: IPAddress, port: int, data: bytes = b"") -> Stream:
+        """A stream for a splice, which is to tell when it is closed."""
         try:
-            return self._link.open(Kind.TCP, Target(str(address), port).encode(), data=data)
+            stream = self._link.open(Kind.TCP, Target(str(address), port).encode(), data=data)
         except LinkLost:
             raise DialError(DialReason.LINK_LOST) from None
+        self._named.opened(address)
+        return stream
 
 
 def _said(connection: socket.socket) -> bytes:

@@ -39,14 +39,20 @@ class Flows:
     """Takes packets of programs to the cluster, and makes the packets that answer them.
 
     `send(packet)` hands one to this machine. Nothing is answered that the cluster has not answered.
+    `on_used(address)` is told of each address that is spoken with.
     `echoes` is false when the agent was not allowed to send the last one; `on_no_echoes()` tells of
     the first time.
     """
 
     def __init__(
-        self, link: Link, send: Callable[[bytes], None], on_no_echoes: Callable[[], None]
+        self,
+        link: Link,
+        send: Callable[[bytes], None],
+        on_used: Callable[[IPAddress], None],
+        on_no_echoes: Callable[[], None],
     ) -> None:
         self.send = send
+        self.on_used = on_used
         self.echoes = True
         self._link = link
         self._on_no_echoes = on_no_echoes
@@ -122,6 +128,7 @@ class Flows:
                 self._forget(next(iter(self._flows)))
             flow = self._flows[datagram.source] = _Flow(self, datagram.source)
         self._touch(flow)
+        self.on_used(datagram.destination)
         flow.peer = datagram.destination, datagram.number
         flow.association.send(datagram.data, str(datagram.destination), datagram.number)
 
@@ -155,8 +162,10 @@ class _Flow:
 
     def answer(self, data: bytes, host: str, number: int) -> None:
         """Hand over what a peer says."""
+        peer = _address(host)
         self._flows.answered(self)
-        packet = datagrams.answer_to(self.end, _address(host), number, data)
+        self._flows.on_used(peer)
+        packet = datagrams.answer_to(self.end, peer, number, data)
         if packet is not None:
             self._flows.send(packet)
 

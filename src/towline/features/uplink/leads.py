@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 
 from towline.cluster import ranges
 from towline.cluster.ranges import Address, Network, Source
+from towline.features.uplink.named import Named
 from towline.kube.config import Access
 from towline.kube.proxy import proxy_for
-from towline.redirect import conflicts
+from towline.redirect.conflicts import Holes
 from towline.redirect.messages import InvalidRequest, check_range
+from towline.redirect.networks import Networks
 from towline.redirect.rtnetlink import Rtnetlink
 
 # Who wants a network led, besides the sources of ranges.
@@ -30,8 +32,8 @@ _PRECISE = frozenset({NAMED, Source.SEEN})
 class Routes(Protocol):
     """What leads ranges here: see :class:`~towline.redirect.control.Redirect`."""
 
-    async def add_routes(self, ranges: Iterable[Network]) -> None:
-        """Lead ranges to the session."""
+    async def add_routes(self, ranges: Iterable[Network]) -> Mapping[Network, str]:
+        """Lead ranges to the session; gives why the kernel leads some of them not."""
 
     async def remove_routes(self, ranges: Iterable[Network]) -> None:
         """Undo it."""
@@ -50,23 +52,26 @@ class Leads:
     def __init__(
         self,
         routes: Routes,
+        named: Named,
         kept_out: Iterable[Address] = (),
         excluded: Iterable[Network] = (),
     ) -> None:
+        self.refused: dict[Network, str] = {}
+        """What this machine's kernel does not lead here, and why."""
         self._routes = routes
-        self._wanted: dict[str, frozenset[Network]] = {}
+        self._named = named
+        self._wanted: dict[str, set[Network]] = {}
         self._led: Counter[Network] = Counter()  # each route, with how many want it
-        self._prefixes: dict[int, dict[int, set[int]]] = {4: {}, 6: {}}  # of these, by length
+        self._networks = Networks()  # the same
         self._kept_out = set(map(ip_network, kept_out)) | set(excluded)
         self._nodes: frozenset[Network] = frozenset()
         self._shared: frozenset[Network] = frozenset()
+        self._holes: dict[str, Holes] = {}
         self._turn = asyncio.Lock()
 
     def __contains__(self, address: Address) -> bool:
         """Whether an address is led to the session."""
-        bits, size = int(address), address.max_prefixlen
-        prefixes = self._prefixes[address.version]
-        return any(bits >> (size - length) in some for length, some in prefixes.items())
+        return self._networks.cover(address)
 
     @property
     def ranges(self) -> list[Network]:
@@ -84,29 +89,32 @@ class Leads:
         What is :func:`leadable` is meant; the rest is passed over.
         """
         async with self._turn:
-            await self._hold(who, frozenset(networks))
+            wanted = set(networks)
+            await self._alter(who, filter(leadable, wanted), self._wanted.get(who, set()) - wanted)
 
-    async def add_addresses(self, addresses: Iterable[Address]) -> None:
-        """Lead addresses here that a name of the cluster has.
+    async def add_addresses(self, addresses: Mapping[Address, float]) -> None:
+        """Lead addresses here that a name of the cluster has, each for so many seconds.
+
+        They are led for as long as they are used: see :class:`Named`.
 
         Not those that this machine reaches without a router: a name of the cluster that has
         the address of a node next to us, or of this machine itself, must not break what others
         have with that. It is another matter where the cluster has such a range itself.
         """
         async with self._turn:
-            unknown = [address for address in addresses if address not in self]
-            if not unknown:  # as most are
-                return
-            with Rtnetlink() as kernel:
-                new = [
-                    ip_network(address)
-                    for address in unknown
-                    if leadable(ip_network(address))
-                    and (_is_in(address, self._shared) or not kernel.is_near(address))
-                ]
-            new = conflicts.without(new, self._holes(NAMED))
-            if new:
-                await self._hold(NAMED, self._wanted.get(NAMED, frozenset()).union(new))
+            for address in filter(self._named.__contains__, addresses):
+                self._named.keep(address, addresses[address])
+            new = map(ip_network, filter(lambda address: address not in self, addresses))
+            outside = self._holes_of(NAMED).out_of(filter(leadable, new))
+            if led := self._distant(outside):
+                await self._alter(NAMED, led, ())
+                for network in led:
+                    self._named.keep(network.network_address, addresses[network.network_address])
+
+    async def drop_unused(self) -> None:
+        """Lead those of them here no longer that nobody has used for their lifetime."""
+        async with self._turn:
+            await self._alter(NAMED, (), map(ip_network, self._named.drop_expired()))
 
     async def keep_out(self, addresses: Iterable[Address | Network]) -> None:
         """Give addresses their own way from now on, until the end."""
@@ -115,6 +123,7 @@ class Leads:
             async with self._turn:
                 before = self._ways()
                 self._kept_out |= new
+                self._holes.clear()
                 await self._change(self._ways(), before)
 
     async def spare(self, nodes: Iterable[Address], shared: Iterable[Network]) -> None:
@@ -124,18 +133,37 @@ class Leads:
             async with self._turn:
                 before = self._ways()
                 self._nodes, self._shared = holes
+                self._holes.clear()
                 await self._change(self._ways(), before)
 
-    async def _hold(self, who: str, networks: frozenset[Network]) -> None:
-        before = self._wanted.get(who, frozenset())
-        gone = before - networks
-        new = frozenset(filter(leadable, networks - before))
+    async def _alter(self, who: str, new: Iterable[Network], gone: Iterable[Network]) -> None:
+        """Lead some more networks for somebody, and some no longer."""
+        wanted = self._wanted.setdefault(who, set())
+        new, gone = set(new) - wanted, wanted.intersection(gone)
         if new or gone:
-            holes = self._holes(who)
-            await self._change(conflicts.without(new, holes), conflicts.without(gone, holes))
-            self._wanted[who] = (before - gone) | new
+            holes = self._holes_of(who)
+            await self._change(holes.out_of(new), holes.out_of(gone))
+            wanted -= gone
+            wanted |= new
 
-    def _holes(self, who: str) -> set[Network]:
+    def _distant(self, hosts: list[Network]) -> list[Network]:
+        """Those of some hosts that this machine does not reach without a router."""
+        if not hosts:
+            return []
+        with Rtnetlink() as kernel:
+            return [
+                host
+                for host in hosts
+                if _is_in(host.network_address, self._shared)
+                or not kernel.is_near(host.network_address)
+            ]
+
+    def _holes_of(self, who: str) -> Holes:
+        if who not in self._holes:
+            self._holes[who] = Holes(self._kept_from(who))
+        return self._holes[who]
+
+    def _kept_from(self, who: str) -> set[Network]:
         if who == INCLUDED:
             return self._kept_out
         if who in _PRECISE:
@@ -145,26 +173,27 @@ class Leads:
     def _ways(self) -> list[Network]:
         """The routes of all that is wanted."""
         return [
-            way
-            for who, some in self._wanted.items()
-            for way in conflicts.without(some, self._holes(who))
+            way for who, some in self._wanted.items() for way in self._holes_of(who).out_of(some)
         ]
 
     async def _change(self, added: Iterable[Network], removed: Iterable[Network]) -> None:
-        led = self._led.copy()
-        led.update(added)
-        led.subtract(removed)
-        led = +led
+        changes = Counter(added)
+        changes.subtract(Counter(removed))
+        changes = Counter({network: change for network, change in changes.items() if change})
+        new = [net for net, change in changes.items() if change > 0 and net not in self._led]
+        gone = [net for net, change in changes.items() if 0 < self._led[net] <= -change]
         # In this order nothing of the rest is without its way in between.
-        if new := led.keys() - self._led.keys():
-            await self._routes.add_routes(new)
-        if gone := self._led.keys() - led.keys():
+        if new:
+            self.refused |= await self._routes.add_routes(new)
+        if gone:
             await self._routes.remove_routes(gone)
-        self._led = led
-        self._prefixes = {4: {}, 6: {}}
-        for net in led:
-            some = self._prefixes[net.version].setdefault(net.prefixlen, set())
-            some.add(int(net.network_address) >> (net.max_prefixlen - net.prefixlen))
+        self._led.update(changes)
+        for network in new:
+            self._networks.add(network)
+        for network in gone:
+            del self._led[network]
+            self._networks.discard(network)
+            self.refused.pop(network, None)
 
 
 def leadable(network: Network) -> bool:

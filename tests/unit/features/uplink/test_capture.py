@@ -9,12 +9,14 @@ from towline.cluster.ranges import Answer, Kind, Source
 from towline.features.uplink import capture as module
 from towline.features.uplink.capture import Capture, Choice
 from towline.features.uplink.leads import Leads
+from towline.features.uplink.named import Named
 from towline.features.uplink.targets import Targets
 from towline.kube.config import Access
 from towline.redirect.conflicts import Route
 
 ACCESS = Access("https://192.168.7.1:6443", "default", "lab", "here")
 SERVICES, VPN = ip_network("10.96.0.0/16"), ip_network("10.96.4.0/24")
+REFUSED = {ip_network("10.66.0.0/16")}
 THERE, ELSEWHERE = ip_network("10.96.4.7"), ip_network("10.96.9.9")
 
 
@@ -24,6 +26,7 @@ class Routes:
 
     async def add_routes(self, ranges):
         self.led.update(ranges)
+        return dict.fromkeys(REFUSED.intersection(ranges), "no room")
 
     async def remove_routes(self, ranges):
         self.led.difference_update(ranges)
@@ -45,7 +48,7 @@ async def captured(cluster, told=None, **choice):
     """Where the routes of a session lead then."""
     routes = Routes()
     made = Choice(**choice)
-    leads = Leads(routes, excluded=made.exclude.networks)
+    leads = Leads(routes, Named(), excluded=made.exclude.networks)
     told = [] if told is None else told
     capture = Capture(ACCESS, cluster, leads, made, lambda: "pod", told.append)
     await capture.look_around()
@@ -184,3 +187,12 @@ async def test_range_that_no_cluster_can_have_is_told_and_the_rest_is_led(machin
     routes, _ = await captured(cluster, told)
     assert routes.led == {SERVICES}
     assert "169.254.0.0/16" in told[0].what
+
+
+async def test_range_that_the_kernel_refuses_is_told_once(machine):
+    told = []
+    (refused,) = REFUSED
+    _, capture = await captured(Discovered(refused), told)
+    await capture.begin(Link())
+    (finding,) = told
+    assert f"{refused} (no room)" in finding.what

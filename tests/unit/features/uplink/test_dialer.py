@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from towline.agent.server import Agent
+from towline.features.uplink import named as named_module
 from towline.features.uplink.dialer import Dialer, dial_reason
+from towline.features.uplink.named import Named
 from towline.link.link import Link
 from towline.redirect.errors import DialError, Reason
 from towline.wire import frames as wire
@@ -38,9 +40,10 @@ class Redirect:
 
 
 class Bench:
-    def __init__(self, dialer: Dialer, redirect: Redirect) -> None:
+    def __init__(self, dialer: Dialer, redirect: Redirect, named: Named) -> None:
         self.dialer = dialer
         self.redirect = redirect
+        self.named = named
 
 
 @pytest.fixture
@@ -55,8 +58,9 @@ async def bench() -> AsyncIterator[Bench]:
 
     async with Link(connect, Silent(), transports=1) as link, asyncio.TaskGroup() as group:
         await link.ready()
-        redirect = Redirect()
-        yield Bench(Dialer(link, redirect, group), redirect)  # type: ignore[arg-type]
+        redirect: Any = Redirect()
+        named = Named()
+        yield Bench(Dialer(link, redirect, named, group), redirect, named)
     server.close()
     await agent.close()
 
@@ -201,3 +205,40 @@ async def test_dialled_stream_that_nobody_takes_is_ended(bench: Bench) -> None:
             served.settimeout(10)
             with pytest.raises(ConnectionResetError):
                 await asyncio.to_thread(served.recv, 1)
+
+
+async def until_expired(named: Named) -> None:
+    async with asyncio.timeout(10):
+        while not named.drop_expired():
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("dialled", [True, False])
+async def test_address_is_in_use_until_its_connection_has_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, dialled: bool
+) -> None:
+    monkeypatch.setattr(named_module, "KEEP_SECONDS", 0)
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as origin:
+        port = origin.getsockname()[1]
+        connected = await bench.dialer.dial(HERE, port) if dialled else None
+        program, accepted = await local_pair()
+        bench.dialer.accept(accepted, HERE, port, connected)
+        await loop.sock_sendall(program, b"hello")
+        origin.setblocking(False)
+        served, _ = await loop.sock_accept(origin)
+        bench.named.keep(HERE, 0)
+        with served, program:
+            assert await loop.sock_recv(served, 10) == b"hello"
+            assert bench.named.drop_expired() == []
+        await until_expired(bench.named)
+
+
+async def test_address_that_refuses_is_not_in_use(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(named_module, "KEEP_SECONDS", 0)
+    bench.named.keep(HERE, 0)
+    with pytest.raises(DialError):
+        await bench.dialer.dial(HERE, closed_port())
+    await until_expired(bench.named)

@@ -14,7 +14,7 @@ from towline.features.uplink import flows
 from towline.features.uplink.flows import ANSWERED_SECONDS, UNANSWERED_SECONDS, Flows
 from towline.redirect import datagrams, packets
 from towline.redirect.datagrams import End
-from towline.redirect.packets import ICMP, UDP, Unreachable
+from towline.redirect.packets import ICMP, UDP, IPAddress, Unreachable
 from towline.wire.frames import Kind, Reason
 
 HERE, THERE = ip_address("192.0.2.1"), ip_address("10.96.0.10")
@@ -53,7 +53,9 @@ class Machine:
 
         monkeypatch.setattr(flows, "Association", associate)
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
-        self.flows = Flows(None, self.packets.append, self._count)  # type: ignore[arg-type]
+        self.used: list[IPAddress] = []
+        link: Any = None
+        self.flows = Flows(link, self.packets.append, self.used.append, self._count)
 
     def _count(self) -> None:
         self.no_echoes += 1
@@ -97,6 +99,13 @@ async def test_one_socket_has_one_association_for_all_its_peers(machine: Machine
     assert first.sent == [(b"a", "10.96.0.10", 53), (b"b", "10.96.0.10", 54)]
     assert second.sent == [(b"c", "10.96.0.10", 53)]
     assert machine.packets == []
+
+
+async def test_whom_a_socket_speaks_with_is_told_at_each_datagram(machine: Machine) -> None:
+    association = machine.say(4000)
+    assert machine.used == [THERE]
+    association.heard(b"answer", "10.96.0.99", 1053)
+    assert machine.used == [THERE, ip_address("10.96.0.99")]
 
 
 async def test_answers_become_packets_to_the_socket_from_whoever_answers(machine: Machine) -> None:
