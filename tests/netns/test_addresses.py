@@ -79,6 +79,27 @@ async def test_network_next_to_us_stays_but_for_what_exists_in_the_cluster(lan):
     assert way_to(THERE) == lan
 
 
+async def test_range_within_a_broader_route_of_ours_is_the_clusters_and_told(lan):
+    machine.run(f"ip route add 10.0.0.0/8 via {ROUTER}")
+    async with capturing("10.244.0.9", services="10.244.0.0/16") as (it, _, told):
+        assert way_to("10.244.7.7") == it.redirect.device
+        assert way_to("10.245.0.1") == lan
+        (note,) = told
+        assert (
+            f"10.244.0.0/16 of the cluster hides a part of this machine's route 10.0.0.0/8 ({lan})"
+            in (note.what)
+        )
+        assert "--exclude 10.244.0.0/16" in note.hint
+    assert way_to("10.244.7.7") == lan
+
+
+async def test_excluded_range_within_a_broader_route_stays_and_nothing_is_told(lan):
+    machine.run(f"ip route add 10.0.0.0/8 via {ROUTER}")
+    async with capturing(services="10.244.0.0/16", exclude=["10.244.0.0/16"]) as (_, _, told):
+        assert way_to("10.244.7.7") == lan
+        assert not told
+
+
 async def test_included_network_of_our_own_is_the_clusters_but_for_who_is_there(lan):
     async with capturing(include=[str(LAN)]) as (it, _, told):
         assert way_to(NOBODY) == it.redirect.device

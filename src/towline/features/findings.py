@@ -10,7 +10,7 @@ from pathlib import Path
 from towline.cluster.ranges import Answer, Kind, Network, Source, merge
 from towline.dns.resolvconf import ResolvConf
 from towline.redirect import resolved
-from towline.redirect.conflicts import Conflict
+from towline.redirect.conflicts import Conflict, Route
 
 NSSWITCH = Path("/etc/nsswitch.conf")
 # The nameservers that are systemd-resolved itself (systemd-resolved(8)).
@@ -122,8 +122,9 @@ def of_routes(found: Iterable[Network], clashes: Iterable[Conflict]) -> Finding:
         "routes",
         Verdict.WARNING,
         told,
-        "One of the two is not reachable while connected. If it is the wrong one, change the "
-        "network or VPN that the route belongs to.",
+        "Where the cluster's range is the smaller one, all of it is led there while connected; "
+        "where the route is, only addresses that exist there. --exclude leaves more to this "
+        "machine's own network, --include leads more to the cluster.",
     )
 
 
@@ -150,6 +151,27 @@ def of_shared(
         what,
         f"To leave them all to this machine's own network: {own}. "
         "To lead them all to the cluster: the same with --include.",
+    )
+
+
+def of_covered(clashes: Iterable[Conflict]) -> Finding:
+    """Of routes of this machine's own that are broader than a range of the cluster in them."""
+    by_route: dict[Route, list[Network]] = {}
+    for clash in clashes:
+        by_route.setdefault(clash.route, []).append(clash.shared)
+    whole = [
+        Conflict(network, route, cluster_wins=True)
+        for route, networks in by_route.items()
+        for network in merge(networks)
+    ]
+    shared = dict.fromkeys(clash.shared for clash in whole[:LISTED])
+    covered = " ".join(f"--exclude {network}" for network in shared)
+    return Finding(
+        "routes",
+        Verdict.WARNING,
+        some(map(str, whole)),
+        f"To leave it to this machine's own network instead: {covered}, or a part of it. "
+        "To be told no more: the same with --include.",
     )
 
 

@@ -45,6 +45,11 @@ class Conflict:
     route: Route
     cluster_wins: bool
 
+    @property
+    def shared(self) -> IPNetwork:
+        """The addresses that both claim."""
+        return self.wanted if self.cluster_wins else self.route.network
+
     def __str__(self) -> str:
         own = f"{self.route.network} ({self.route.device or 'no device'})"
         if self.cluster_wins:
@@ -63,11 +68,6 @@ def find(wanted: Iterable[IPNetwork], routes: Iterable[Route]) -> list[Conflict]
         and route.network.prefixlen > _DEFAULT_PREFIX[network.version]
         and network.overlaps(route.network)
     ]
-
-
-def hidden(wanted: Iterable[IPNetwork], routes: Iterable[Route]) -> list[Conflict]:
-    """Those conflicts in which the shared addresses are this machine's."""
-    return [conflict for conflict in find(wanted, routes) if not conflict.cluster_wins]
 
 
 def read_routes() -> list[Route]:

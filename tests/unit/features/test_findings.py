@@ -100,3 +100,13 @@ def test_of_many_addresses_that_are_taken_over_some_are_told():
     seen = [ip_network(f"10.96.4.{number}") for number in range(9)]
     told = findings.of_shared(clashes, seen, []).what
     assert "10.96.4.0, 10.96.4.1, 10.96.4.2, 10.96.4.3, 10.96.4.4 and 4 more" in told
+
+
+def test_ranges_in_a_broader_route_are_told_as_few_for_each_route():
+    ranges = [ip_network(f"10.244.{number}.0/24") for number in range(4)]
+    routes = [Route(ip_network(text), "wg0") for text in ("10.0.0.0/8", "10.240.0.0/12")]
+    finding = findings.of_covered(find(ranges, routes))
+    assert finding.what.count("10.244.0.0/22") == 2
+    assert "10.0.0.0/8" in finding.what
+    assert "10.240.0.0/12" in finding.what
+    assert finding.hint.count("--exclude") == 1

@@ -144,11 +144,12 @@ class Capture:
         unusable = {network for network in whole if not leadable(network)}
         if unusable:
             self._tell(findings.of_unusable(unusable))
-        clashes = conflicts.hidden(whole - unusable, self._routes)
+        clashes = conflicts.find(whole - unusable, self._routes)
         told = [clash for clash in clashes if not self._is_decided(clash)]
-        for kind in self._choice.kinds if told else ():
+        hidden = [clash for clash in told if not clash.cluster_wins]
+        for kind in self._choice.kinds if hidden else ():
             await self._discovery.see(kind)
-        shared = {clash.route.network for clash in clashes}
+        shared = {clash.shared for clash in clashes if not clash.cluster_wins}
         await self._leads.spare(self._discovery.nodes, shared)
         await self._leads.hold(INCLUDED, self._included())
         for source in Source:
@@ -158,8 +159,9 @@ class Capture:
                     net for net in networks if _is_in(net, shared) or not is_covered([net], whole)
                 }
             await self._leads.hold(source, networks)
-        if told:
-            self._tell_of_shared(told)
+        if hidden:
+            self._tell_of_shared(hidden)
+        self._tell_of_covered([clash for clash in told if clash.cluster_wins])
         if self._leads.refused:
             self._tell(findings.of_refused(self._leads.refused))
 
@@ -173,16 +175,24 @@ class Capture:
     def _is_decided(self, clash: Conflict) -> bool:
         """Whether the user has said whose the shared addresses are to be."""
         named = self._choice.include.networks | self._choice.exclude.networks
-        return not conflicts.without([clash.route.network], named)
+        return not conflicts.without([clash.shared], named)
 
     def _tell_of_shared(self, clashes: list[Conflict]) -> None:
-        shared = {clash.route.network for clash in clashes}
+        shared = {clash.shared for clash in clashes}
         seen = {net for net in self._networks({Source.SEEN}) if _is_in(net, shared)}
         answers = self._discovery.answers
         asked = (answers.get((Source.SEEN, kind)) for kind in self._choice.kinds)
         whys = [answer.why for answer in asked if answer and answer.why]
         about = " ".join(sorted(map(str, clashes)))
         self._tell(findings.of_shared(clashes, seen, whys), about)
+
+    def _tell_of_covered(self, clashes: list[Conflict]) -> None:
+        # That single addresses are the cluster's is known, and nobody's surprise.
+        clashes = [clash for clash in clashes if clash.shared.num_addresses > 1]
+        if clashes:
+            # Not again for each node that comes with a range of its own.
+            about = " ".join(sorted({f"over {clash.route.network}" for clash in clashes}))
+            self._tell(findings.of_covered(clashes), about)
 
     def _tell(self, finding: Finding, about: str = "") -> None:
         """Tell something, once for all that it is about."""

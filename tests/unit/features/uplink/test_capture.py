@@ -106,6 +106,42 @@ async def test_user_decides_whose_the_shared_addresses_are(machine, option):
     assert VPN not in routes.led, "which would be as good as this machine's"
 
 
+async def test_range_in_a_broader_route_is_led_and_told_in_one_line(machine):
+    broad = Route(ip_network("10.0.0.0/8"), "wg0")
+    machine[0].append(broad)
+    cluster, told = Discovered(SERVICES), []
+    pods = [ip_network("10.244.0.0/24"), ip_network("10.244.1.0/24")]
+    cluster.say(Answer(Source.NODES, Kind.PODS, frozenset(pods)))
+    routes, capture = await captured(cluster, told)
+    assert routes.led == {SERVICES, *pods}
+    (finding,) = told
+    assert f"{SERVICES} of the cluster hides a part of this machine's route 10.0.0.0/8 (wg0)" in (
+        finding.what
+    )
+    assert f"--exclude {SERVICES} --exclude 10.244.0.0/23" in finding.hint
+    another = frozenset({*pods, ip_network("10.244.2.0/24")})
+    cluster.say(Answer(Source.NODES, Kind.PODS, another))
+    await capture.begin(Link())
+    assert told == [finding], "that there is one node more is no news"
+
+
+@pytest.mark.parametrize("option", ["include", "exclude"])
+async def test_range_in_a_broader_route_that_the_user_names_is_no_news(machine, option):
+    machine[0].append(Route(ip_network("10.0.0.0/8"), "wg0"))
+    told = []
+    routes, _ = await captured(Discovered(SERVICES), told, **{option: targets(SERVICES)})
+    assert routes.lead(ELSEWHERE) == (option == "include")
+    assert told == []
+
+
+async def test_single_addresses_in_a_broader_route_are_no_news(machine):
+    machine[0].append(Route(ip_network("10.0.0.0/8"), "wg0"))
+    told = []
+    routes, _ = await captured(Discovered(THERE), told)
+    assert routes.led == {THERE}
+    assert told == []
+
+
 async def test_pods_are_left_out_on_demand(machine):
     cluster = Discovered(SERVICES)
     cluster.say(Answer(Source.NODES, Kind.PODS, frozenset({ip_network("10.244.0.0/24")})))
