@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import settings
 from tests.e2e import objects, workloads
 from tests.e2e.tow import connected
 
@@ -41,6 +42,10 @@ def problem(laptop, destination):
 
 def ipv4(lab, service="web"):
     return next(it for it in objects.addresses_of_service(lab, service) if ":" not in it)
+
+
+def pod_of(lab, app):
+    return workloads.pods_of(lab, app)[0]["metadata"]["name"]
 
 
 @contextmanager
@@ -113,6 +118,33 @@ def test_firewall_of_the_machine(lab, laptop):
         name, what = problem(laptop, f"{address}:80")
     assert name == "connection"
     assert "refused" in what
+
+
+def test_port_of_udp_that_answers_whatever_is_said(lab, laptop):
+    address = objects.addresses_of_pod(lab, pod_of(lab, "sample"))[0]
+    found = findings(laptop, f"{address}:{workloads.NAME_UDP}/udp")
+    assert [each["name"] for each in found] == ["session", "route", "cluster", "dial", "datagram"]
+    assert {each["verdict"] for each in found} == {"ok"}
+    assert "is answered" in found[-1]["what"]
+
+
+def test_port_of_udp_that_the_service_does_not_have(laptop):
+    name, what = problem(laptop, "sample.default:7002/udp")
+    assert name == "cluster"
+    assert "no UDP port 7002; it has 7001" in what
+
+
+def test_closed_port_of_udp_of_a_pod_refuses_and_nobody_else_is_blamed(lab, laptop):
+    address = workloads.pods_of(lab, "web")[0]["status"]["podIP"]
+    found = findings(laptop, f"{address}:9/udp")
+    assert [each["name"] for each in found] == ["session", "route", "cluster", "dial"]
+    assert f"{address}:9/udp refuses" in found[3]["what"]
+
+
+def test_silent_port_of_udp_is_no_failure(laptop):
+    steps = {each["name"]: each for each in findings(laptop, f"{settings.CLUSTER_DNS}:53/udp")}
+    assert [steps[name]["verdict"] for name in ("dial", "datagram")] == ["warning"] * 2
+    assert "nor that its port is closed" in steps["dial"]["what"]
 
 
 def test_address_that_is_not_the_clusters(laptop):

@@ -13,14 +13,15 @@ from towline.cluster.ranges import Address
 from towline.kube.client import Client
 from towline.kube.errors import Forbidden
 from towline.kube.resources import ENDPOINT_SLICES, PODS, SERVICES, Object, Resource
+from towline.wire.target import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
     """A Service or a Pod (`kind`).
 
-    `ports` are the TCP ports that a service has, or that a pod's containers declare, which need
-    not be all. `ready` and `unready` count the endpoints, or the pod itself.
+    `ports` are those of one protocol that a service has, or that a pod's containers declare, which
+    need not be all. `ready` and `unready` count the endpoints, or the pod itself.
     """
 
     kind: str
@@ -31,13 +32,15 @@ class Behind:
     unready: int
 
 
-async def find(client: Client, address: Address, namespace: str) -> Behind | None:
+async def find(
+    client: Client, address: Address, namespace: str, protocol: Protocol = Protocol.TCP
+) -> Behind | None:
     """Who has an address, as far as the user may look: everywhere, or else in a namespace."""
     found = await _find(client, SERVICES, address, namespace, "spec.clusterIP", service.addresses)
     if found is not None:
-        return await _of_service(client, found)
+        return await _of_service(client, found, protocol)
     found = await _find(client, PODS, address, namespace, "status.podIP", podstate.addresses)
-    return None if found is None else _of_pod(found)
+    return None if found is None else _of_pod(found, protocol)
 
 
 async def _find(
@@ -58,7 +61,7 @@ async def _find(
     return None
 
 
-async def _of_service(client: Client, found: Object) -> Behind:
+async def _of_service(client: Client, found: Object, protocol: Protocol) -> Behind:
     about = found["metadata"]
     ready = unready = 0
     with suppress(Forbidden):
@@ -68,7 +71,8 @@ async def _of_service(client: Client, found: Object) -> Behind:
             labels=f"kubernetes.io/service-name={about['name']}",
         )
         ready, unready = _endpoints(slices.items)
-    ports = tuple(each["port"] for each in found["spec"].get("ports", ()) if _is_tcp(each))
+    offered = found["spec"].get("ports", ())
+    ports = tuple(each["port"] for each in offered if _speaks(each, protocol))
     return Behind("Service", about["namespace"], about["name"], ports, ready, unready)
 
 
@@ -85,20 +89,20 @@ def _endpoints(slices: list[Object]) -> tuple[int, int]:
     return ready_ones, len(states) - ready_ones
 
 
-def _of_pod(found: Object) -> Behind:
+def _of_pod(found: Object, protocol: Protocol) -> Behind:
     about = found["metadata"]
     ready = podstate.is_ready(found)
     ports = tuple(
         each["containerPort"]
         for container in found["spec"]["containers"]
         for each in container.get("ports", ())
-        if _is_tcp(each)
+        if _speaks(each, protocol)
     )
     return Behind("Pod", about["namespace"], about["name"], ports, int(ready), int(not ready))
 
 
-def _is_tcp(port: Mapping[str, Any]) -> bool:
-    return bool(port.get("protocol", "TCP") == "TCP")
+def _speaks(port: Mapping[str, Any], protocol: Protocol) -> bool:
+    return bool(port.get("protocol", "TCP") == protocol.name)
 
 
 def _plain(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
@@ -16,15 +17,19 @@ from towline.errors import RedirectError
 from towline.features.findings import Finding, Verdict, some
 from towline.redirect import conflicts
 from towline.wire.dns import Rcode
+from towline.wire.target import Port, Protocol
 
 CONNECT_SECONDS = 8.0
+# A datagram may be lost.
+DATAGRAMS = 2
+DATAGRAM_SECONDS = 1.0
 
 Json = Mapping[str, Any]
 
-_ACCEPTED = "accepted"
+_ACCEPTED, _ANSWERED, _SILENT = "accepted", "answered", "silent"
 _OF_DIALS = {
     "refused": (
-        "refuses connections: nobody listens there",
+        "refuses: nobody listens there",
         "Is it the right port, and does the program listen on more than its pod's loopback?",
     ),
     "timed out": (
@@ -46,8 +51,8 @@ _OF_DIALS = {
 }
 
 
-def explain(host: str, port: int, status: Json, told: Json) -> Iterator[Finding]:
-    """The steps to `host`, and to its `port` unless that is 0, with what each has shown.
+def explain(host: str, port: Port | None, status: Json, told: Json) -> Iterator[Finding]:
+    """The steps to `host`, and to its `port` if there is one, with what each has shown.
 
     `status` is that of a session of `tow connect`, `told` what it says of the host.
     """
@@ -148,21 +153,22 @@ def _of_programs(host: str, addresses: list[str]) -> Finding:
     )
 
 
-def _of_address(told: Json, port: int, status: Json) -> Iterator[Finding]:
+def _of_address(told: Json, port: Port | None, status: Json) -> Iterator[Finding]:
     address = ip_address(told["address"])
     yield _of_route(address, led=told["led"], status=status)
     if not told["led"]:
         if port:
-            yield _of_connection(address, port, "It goes this machine's own way.")
+            yield _from_here(address, port, "It goes this machine's own way.")
         return
     yield _of_object(address, port, told["has"])
     if port:
         yield _of_dial(address, port, told["dial"])
-        yield _of_connection(
+        yield _from_here(
             address,
             port,
             "Between programs here and the session is only this machine: rules of a firewall, or "
             "of another VPN ('nft list ruleset').",
+            expects_answer=told["dial"] == _ANSWERED,
         )
 
 
@@ -190,7 +196,7 @@ def _of_route(address: Address, *, led: bool, status: Json) -> Finding:
     )
 
 
-def _of_object(address: Address, port: int, has: Json | None) -> Finding:
+def _of_object(address: Address, port: Port | None, has: Json | None) -> Finding:
     if has is None:
         return Finding(
             "cluster",
@@ -199,11 +205,11 @@ def _of_object(address: Address, port: int, has: Json | None) -> Finding:
         )
     what = f"{address} is the {has['kind']} {has['namespace']}/{has['name']}"
     ports = ", ".join(map(str, has["ports"])) or "none"
-    if has["kind"] == "Service" and port and port not in has["ports"]:
+    if has["kind"] == "Service" and port and port.number not in has["ports"]:
         return Finding(
             "cluster",
             Verdict.PROBLEM,
-            f"{what}, which has no TCP port {port}; it has {ports}",
+            f"{what}, which has no {port.protocol.name} port {port.number}; it has {ports}",
             "A service answers on its own ports only, whatever its pods listen on.",
         )
     if not has["ready"]:
@@ -217,19 +223,35 @@ def _of_object(address: Address, port: int, has: Json | None) -> Finding:
     return Finding("cluster", Verdict.OK, f"{what}: ports {ports}; {has['ready']} ready{unready}")
 
 
-def _of_dial(address: Address, port: int, dial: str) -> Finding:
+def _of_dial(address: Address, port: Port, dial: str) -> Finding:
     where = _where(address, port)
     if dial == _ACCEPTED:
         return Finding("dial", Verdict.OK, f"{where} accepts connections of the agent's pod")
+    if dial == _ANSWERED:
+        return Finding("dial", Verdict.OK, f"{where} answers datagrams of the agent's pod")
+    if dial == _SILENT:
+        return Finding(
+            "dial",
+            Verdict.WARNING,
+            f"{where} says nothing to the agent's pod, nor that its port is closed",
+            "That need not mean anything: a datagram without data was sent, which few programs "
+            "answer. Ask it by a client of its own. A NetworkPolicy that drops all looks the same.",
+        )
     what, hint = _OF_DIALS[dial]
     return Finding("dial", Verdict.PROBLEM, f"{where} {what}", hint)
 
 
-def _of_connection(address: Address, port: int, hint: str) -> Finding:
-    """Connect as a program would; `hint` is for when that fails."""
+def _from_here(address: Address, port: Port, hint: str, *, expects_answer: bool = False) -> Finding:
+    """Try what a program would; `hint` is for when that fails."""
+    if port.protocol is Protocol.UDP:
+        return _of_datagrams(address, port, hint, expects_answer=expects_answer)
+    return _of_connection(address, port, hint)
+
+
+def _of_connection(address: Address, port: Port, hint: str) -> Finding:
     where = _where(address, port)
     try:
-        socket.create_connection((str(address), port), CONNECT_SECONDS).close()
+        socket.create_connection((str(address), port.number), CONNECT_SECONDS).close()
     except OSError as error:
         return Finding(
             "connection",
@@ -240,5 +262,38 @@ def _of_connection(address: Address, port: int, hint: str) -> Finding:
     return Finding("connection", Verdict.OK, f"a connection from here to {where} works")
 
 
-def _where(address: Address, port: int) -> str:
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+def _of_datagrams(address: Address, port: Port, hint: str, *, expects_answer: bool) -> Finding:
+    """Send what means nothing to most programs; silence is a failure if others had an answer."""
+    where = _where(address, port)
+    try:
+        is_answered = _is_answered(address, port.number)
+    except OSError as error:
+        what = f"a datagram from here to {where} fails: {error.strerror or error}"
+        return Finding("datagram", Verdict.PROBLEM, what, hint)
+    if is_answered:
+        return Finding("datagram", Verdict.OK, f"a datagram from here to {where} is answered")
+    what = f"a datagram from here to {where} is sent, and nothing comes back"
+    if expects_answer:
+        return Finding("datagram", Verdict.PROBLEM, what, hint)
+    return Finding(
+        "datagram", Verdict.WARNING, what, "Whether it arrives cannot be known from that."
+    )
+
+
+def _is_answered(address: Address, port: int) -> bool:
+    """Whether datagrams without data are answered. Raises OSError when they are refused."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as program:
+        program.settimeout(DATAGRAM_SECONDS)
+        program.connect((str(address), port))
+        for _ in range(DATAGRAMS):
+            program.send(b"")
+            with suppress(TimeoutError):
+                program.recv(1)
+                return True
+    return False
+
+
+def _where(address: Address, port: Port) -> str:
+    host = f"[{address}]" if address.version == 6 else str(address)
+    return f"{host}:{port.number}" + ("/udp" if port.protocol is Protocol.UDP else "")

@@ -11,6 +11,7 @@ from tests.fakes.apiserver import ApiServer
 from towline.cluster import behind
 from towline.cluster.behind import Behind
 from towline.kube.client import Client
+from towline.wire.target import Protocol
 
 WEB: dict[str, Any] = {
     "metadata": {"name": "web", "namespace": "shop"},
@@ -62,7 +63,9 @@ async def test_service_with_its_endpoints(address: str) -> None:
         for each in SLICES:
             await server.add("apis/discovery.k8s.io/v1", "endpointslices", each, namespace="shop")
         found = await behind.find(client, ip_address(address), "default")
+        by_udp = await behind.find(client, ip_address(address), "default", Protocol.UDP)
     assert found == Behind("Service", "shop", "web", (80, 443), ready=2, unready=1)
+    assert by_udp == Behind("Service", "shop", "web", (53,), ready=2, unready=1)
 
 
 async def test_pod_that_is_not_ready() -> None:

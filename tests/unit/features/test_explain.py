@@ -11,6 +11,7 @@ from towline.features import explain as module
 from towline.features.explain import explain
 from towline.features.findings import Finding, Verdict
 from towline.wire.dns import Rcode
+from towline.wire.target import Port
 
 STATUS = {
     "pid": 7,
@@ -38,8 +39,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.socket, "create_connection", lambda *_: socket.socket())
 
 
-def steps(told: Any, port: int = 80, **status: str) -> list[Finding]:
-    return list(explain("web", port, {**STATUS, **status}, told))
+def steps(told: Any, port: str = "80", **status: str) -> list[Finding]:
+    return list(explain("web", Port.parse(port) if port else None, {**STATUS, **status}, told))
 
 
 def test_all_is_well() -> None:
@@ -49,7 +50,7 @@ def test_all_is_well() -> None:
 
 
 def test_without_a_port_nothing_is_dialled() -> None:
-    found = steps({"name": None, "addresses": [{**LED, "dial": None}]}, port=0)
+    found = steps({"name": None, "addresses": [{**LED, "dial": None}]}, port="")
     assert [each.name for each in found] == ["session", "route", "cluster"]
 
 
@@ -86,7 +87,7 @@ def test_name_without_addresses_is_where_it_ends(name: Any, words: str) -> None:
             "no TCP port 80",
         ),
         ({"has": {**SERVICE, "ready": 0, "unready": 3}}, "cluster", "nothing is ready (3 not)"),
-        ({"dial": "refused"}, "dial", "refuses connections"),
+        ({"dial": "refused"}, "dial", "refuses: nobody"),
         ({"dial": "timed out"}, "dial", "does not answer"),
         ({"dial": "link lost"}, "dial", "the link to the cluster is lost"),
     ],
@@ -127,3 +128,45 @@ def test_other_failures_than_those_of_the_cluster_are_this_machines(
     assert (last.name, last.verdict) == ("connection", Verdict.PROBLEM)
     assert "timed out" in last.what
     assert "firewall" in last.hint
+
+
+class Program(socket.socket):
+    """A UDP socket on which something comes back, or fails to."""
+
+    comes: bytes | Exception = b""
+
+    def connect(self, _: Any) -> None: ...
+
+    def send(self, *_: Any) -> int:
+        return 0
+
+    def recv(self, *_: Any) -> bytes:
+        if isinstance(self.comes, Exception):
+            raise self.comes
+        return self.comes
+
+
+@pytest.mark.parametrize(
+    ("dial", "comes", "verdicts", "words"),
+    [
+        ("answered", b"", "ok ok", "is answered"),
+        ("answered", TimeoutError(), "ok problem", "nothing comes back"),
+        ("silent", TimeoutError(), "warning warning", "nothing comes back"),
+        ("silent", b"x", "warning ok", "is answered"),
+        ("silent", ConnectionRefusedError(111, "refused"), "warning problem", "fails: refused"),
+        ("refused", b"", "problem", "10.0.0.1:80/udp refuses: nobody listens there"),
+    ],
+)
+def test_by_udp_silence_is_a_failure_only_where_the_agent_had_an_answer(
+    monkeypatch: pytest.MonkeyPatch, dial: str, comes: Any, verdicts: str, words: str
+) -> None:
+    monkeypatch.setattr(Program, "comes", comes)
+    monkeypatch.setattr(module.socket, "socket", Program)
+    found = steps({"name": None, "addresses": [{**LED, "dial": dial}]}, port="80/udp")[3:]
+    assert [each.verdict for each in found] == verdicts.split()
+    assert words in found[-1].what
+
+
+def test_service_without_such_a_port_of_udp_says_of_which_protocol() -> None:
+    last = steps({"name": None, "addresses": [{**LED, "has": OTHER_PORT}]}, port="80/udp")[-1]
+    assert "no UDP port 80; it has 81" in last.what

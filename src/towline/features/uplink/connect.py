@@ -114,7 +114,9 @@ class Connection(Way):
                 link, self._access, self._options.names, choice.include, choice.exclude
             )
             await stack.enter_async_context(names.serve(told))
-            self._explainer = Explainer(agent.client, self._access.namespace, names, leads, dialer)
+            self._explainer = Explainer(
+                agent.client, self._access.namespace, names, leads, dialer, link
+            )
             following = group.create_task(capture.follow(link), name="ranges")
             agent.live()
             try:
