@@ -22,7 +22,6 @@ class Transports:
         self._namespace = namespace
         self._container = container
         self._port = port
-        self._by_exec = False
 
     async def connect(
         self, pod: str, protocol_factory: Callable[[], P]
@@ -30,20 +29,18 @@ class Transports:
         """A new transport, shaped as `loop.create_connection` gives it.
 
         It is a port-forward, or a command in the container for whoever may not forward ports.
+        The former is tried each time: a refusal may pass, as those of webhooks do, and the
+        latter costs more for as long as it lasts.
         """
-        if self._by_exec:
-            return await self._exec(pod, protocol_factory)
         try:
             return await port_forward(
                 self._client, self._namespace, pod, self._port, protocol_factory
             )
         except Forbidden as refusal:
             try:
-                made = await self._exec(pod, protocol_factory)
+                return await self._exec(pod, protocol_factory)
             except Forbidden:
                 raise refusal from None
-            self._by_exec = True
-            return made
 
     async def _exec(
         self, pod: str, protocol_factory: Callable[[], P]
