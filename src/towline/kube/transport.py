@@ -55,13 +55,14 @@ class Transport:
         self._proxy = access.proxy or proxy_for(access.server, environ)
         self._base = str(URL(access.server)).rstrip("/")
         self._session: aiohttp.ClientSession | None = None
+        self._upgrading: aiohttp.ClientSession | None = None
         self._tls: tuple[auth.Credential, ssl.SSLContext] | None = None
 
     async def close(self) -> None:
         """Close all connections. Streams that are still open end."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in filter(None, (self._session, self._upgrading)):
+            await session.close()
+        self._session = self._upgrading = None
 
     async def read(self, call: Call) -> bytes:
         """Send a call and read the whole answer. Raises ApiError or ConfigError."""
@@ -93,14 +94,18 @@ class Transport:
             _drop(response)
 
     async def upgrade(self, path: str, params: Params, subprotocols: Sequence[str]) -> Upgraded:
-        """Turn a GET into a WebSocket; see :func:`towline.kube.upgrade.upgrade`."""
+        """Turn a GET into a WebSocket; see :func:`towline.kube.upgrade.upgrade`.
+
+        Always on a new connection: one that was kept may have died without a word, and an answer
+        may take long, so that it would be waited for in vain.
+        """
         call = Call("GET", path, params)
 
         async def attempt(credential: auth.Credential) -> Upgraded:
             self.request_count += 1
             try:
                 return await upgrade(
-                    self._open_session(),
+                    self._open_upgrading(),
                     self._url(call),
                     headers=self._headers(credential),
                     ssl=self._context(credential),
@@ -197,15 +202,13 @@ class Transport:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                keepalive_timeout=_IDLE_SECONDS,
-                socket_factory=_keepalive_socket,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-            )
+            self._session = _session(keepalive_timeout=_IDLE_SECONDS)
         return self._session
+
+    def _open_upgrading(self) -> aiohttp.ClientSession:
+        if self._upgrading is None:
+            self._upgrading = _session(force_close=True)
+        return self._upgrading
 
     def _url(self, call: Call) -> URL:
         url = URL(self._base + call.path, encoded=True)
@@ -274,6 +277,13 @@ _IDLE_SECONDS = 25.0
 _KEEPALIVE_IDLE_SECONDS = 30
 _KEEPALIVE_INTERVAL_SECONDS = 10
 _KEEPALIVE_PROBES = 3
+
+
+def _session(**of_connections: Any) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, socket_factory=_keepalive_socket, **of_connections)
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    )
 
 
 def _drop(response: aiohttp.ClientResponse) -> None:

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from tests.fakes.apiserver import ApiServer
+from tests.fakes.switching import Asked, serving
 from towline.kube.call import Call, Patience
 from towline.kube.config import Access, ExecPlugin, Tls, User
 from towline.kube.errors import (
@@ -243,6 +244,24 @@ async def test_an_upgrade_goes_to_the_path_behind_the_prefix() -> None:
         assert server.requests[0].path == f"/k8s/c-1{FORWARD}"
         assert server.requests[0].query == {"ports": "80"}
         assert transport.request_count == 1
+
+
+async def test_an_upgrade_goes_by_no_connection_that_was_kept_and_may_be_dead() -> None:
+    """Here one that has answered once does not answer again."""
+
+    async def answer(asked: Asked) -> None:
+        if asked.header("Upgrade"):
+            await asked.switch()
+        else:
+            await asked.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await asked.reader.read()
+        await asyncio.Event().wait()
+
+    async with serving(answer) as server, sending(server.access()) as transport:
+        await transport.read(GET)
+        async with asyncio.timeout(10):
+            upgraded = await transport.upgrade(FORWARD, [], ["v4.channel.k8s.io"])
+        upgraded.transport.abort()
 
 
 async def test_an_upgrade_that_is_refused_tells_so_in_terms_of_the_api() -> None:
