@@ -21,6 +21,7 @@ from tests.unit.dns.fakedns import POD_RESOLV_CONF, FakeCluster, FakeUpstream, s
 from towline.dns.policy import ClusterNames
 from towline.dns.server import Listeners, Server
 from towline.features.uplink.leads import Leads
+from towline.features.uplink.named import Named
 from towline.features.uplink.names import Names, Nameservers
 from towline.redirect.control import Redirect
 from towline.wire.dns import Name
@@ -73,7 +74,7 @@ async def session(namespace):
     cluster = FakeCluster()
     cluster.add(Name.of("1.0.96.10.in-addr.arpa"), "PTR", "web.default.svc.cluster.local.")
     async with Redirect.open() as redirect:
-        leads = Leads(redirect)
+        leads = Leads(redirect, Named())
         await leads.hold("the test", [ip_network("10.96.0.0/16")])
         names = _Names(cluster, redirect, leads, Nameservers(), lambda found: print(found.what))
         async with names.serve(ClusterNames.of_pod(conf, namespace)):

@@ -10,7 +10,6 @@ devices of older ones too, so what clusters say is not to be kept.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,11 +40,6 @@ class LinkResolver(Resolver):
         asked = query.asking(short)
         reply = self._unkept_denial(asked, await super().answer(asked.encode(), tcp))
         return reply and _fitting(query, Message.parse(reply).renamed(short, name), tcp)
-
-    async def finish(self, seconds: float) -> None:
-        """Wait until all has been answered, when systemd-resolved asks no more; or so long."""
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=seconds)
 
     async def _from_cluster(self, query: Message, outcome: Outcome, tcp: bool) -> bytes | None:
         reply = await super()._from_cluster(query, outcome, tcp)

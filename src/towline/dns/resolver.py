@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 # word on the name itself: longer than most take, and less than programs wait.
 HEED_SECONDS = 2.0
 
+# Between looks whether somebody has asked yet.
+_LOOK_SECONDS = 0.005
+
 # The largest UDP payload on IPv4: 65535 less the headers.
 _MAX_DATAGRAM_BYTES = 65507
 
@@ -131,6 +134,17 @@ class Resolver:
     def forget(self) -> None:
         """Keep no answer any longer: who gave them is gone."""
         self._cache.clear()
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until all has been answered, when nobody asks any more; or so long."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
+        while (self._tasks or not self._server.is_idle) and (left := end - loop.time()) > 0:
+            if self._tasks:
+                await asyncio.wait(tuple(self._tasks), timeout=left)
+            else:
+                await asyncio.sleep(_LOOK_SECONDS)
 
     async def answer(self, data: bytes, tcp: bool) -> bytes | None:
         """Return the reply to one message from a client, None for what deserves none."""

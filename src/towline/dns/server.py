@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import select
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -104,6 +105,14 @@ class Server:
         for connection in tuple(self._connections):
             connection.abort()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits to be heard: no datagram, and no connection that asked nothing."""
+        waiting = select.poll()  # not select(), as a session may have thousands of descriptors
+        for sock in (*self._listeners.udp, *self._listeners.tcp):
+            waiting.register(sock, select.POLLIN)
+        return not waiting.poll(0) and all(each.has_asked for each in self._connections)
+
     def _connection(self) -> _Connection:
         return _Connection(self._handle, self._spawn, self._connections)
 
@@ -149,6 +158,7 @@ class _Connection(asyncio.Protocol):
         self._in_work = 0
         self._write_blocked = False
         self._ended = False
+        self.has_asked = False
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -192,6 +202,7 @@ class _Connection(asyncio.Protocol):
         self._restart_timer()
         while not self._is_busy() and (message := self._next_message()) is not None:
             self._in_work += 1
+            self.has_asked = True
             self._spawn(self._answer(message))
         if self._ended:
             if not self._in_work:

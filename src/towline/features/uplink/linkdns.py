@@ -18,8 +18,8 @@ from towline.redirect.resolved import ResolvedError
 _ALL = ("~.",)
 # The last labels by which names are the cluster's and not the world's.
 _OURS = ("~svc", "~pod")
-# Longer than most answers take.
-_FINISH_SECONDS = 1.0
+# The end waits so long for the last answers, which is longer than most take.
+FINISH_SECONDS = 1.0
 
 
 class LinkDns:
@@ -53,7 +53,7 @@ class LinkDns:
         if self._is_set:
             with suppress(RedirectError):
                 await self._redirect.set_link_dns((), self._resolver.port)
-                await self._resolver.finish(_FINISH_SECONDS)
+                await self._resolver.finish(FINISH_SECONDS)
 
 
 def domains(names: ClusterNames, guards: list[str]) -> list[str]:

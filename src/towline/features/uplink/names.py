@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,7 +28,7 @@ from towline.features.findings import (
     of_silence,
 )
 from towline.features.uplink.leads import Leads
-from towline.features.uplink.linkdns import LinkDns
+from towline.features.uplink.linkdns import FINISH_SECONDS, LinkDns
 from towline.link.link import Link
 from towline.redirect.control import Redirect
 from towline.redirect.ruleset import LINK_SERVER
@@ -154,7 +154,7 @@ class Names:
                 yield
             finally:
                 following.cancel()
-                await link_dns.end()
+                await self._release(for_programs, link_dns)
 
     def _make(self, kind: type[_R], policy: Policy, upstream: Callable[[], ResolvConf]) -> _R:
         return kind(
@@ -190,6 +190,12 @@ class Names:
         await self._redirect.capture_dns(self._nameservers.asked(), port)
         if asks_resolved(conf):
             self._tell(await link_dns.set())
+
+    async def _release(self, resolver: Resolver, link_dns: LinkDns) -> None:
+        """Lead no lookup here any more, and answer what was asked: none fails for our end."""
+        with suppress(RedirectError):
+            await self._redirect.capture_dns((), resolver.port)
+            await asyncio.gather(resolver.finish(FINISH_SECONDS), link_dns.end())
 
     def _tell(self, finding: Finding) -> None:
         if finding.verdict is not Verdict.OK:
