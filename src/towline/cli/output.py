@@ -152,6 +152,7 @@ class TextNarrator:
     def event(self, name: str, message: str, **data: Any) -> None:
         """Print the message, a note on stderr; the data is for machines."""
         self.close()
+        self._last = time.monotonic()
         if name == "note":
             self._write(sys.stderr, f"note:  {message}")
         else:

@@ -44,3 +44,16 @@ def test_brackets_in_what_is_waited_for_are_no_markup(capsys, monkeypatch):
     with narrator("text") as tell:
         tell.progress("the volume [/data] [b]")
     assert "[/data] [b]" in capsys.readouterr().err
+
+
+def test_step_that_follows_an_event_at_once_needs_no_line(capsys, monkeypatch):
+    """An hour after a session has begun its link may be lost: that is the line."""
+    now = 0.0
+    monkeypatch.setattr("towline.cli.output.time.monotonic", lambda: now)
+    with narrator("text") as tell:
+        now = 3600.0
+        tell.event("reconnecting", "The link is lost.")
+        tell.progress("Waiting for this")
+        now += 1.0
+        tell.progress("Waiting for that")
+    assert capsys.readouterr() == ("The link is lost.\n", "Waiting for that\n")
