@@ -244,7 +244,8 @@ class Agent:
             state = podstate.of_event(event)
             if state.error is not None:
                 raise state.error
-            self._say(progress, f"{self._waiting_for.partition(' — ')[0]} — {state.what}")
+            known = self._waiting_for.partition(" — ")[0].removesuffix(f": {state.what}")
+            self._say(progress, f"{known} — {state.what}")
 
     async def _events(self) -> list[dict[str, Any]]:
         """The events of our pod, or of the Job while that has none; none without the right."""

@@ -183,3 +183,25 @@ async def test_no_right_to_create_jobs_is_told_before_anything_is_made() -> None
     async with server, Client(server.access()) as client:
         with pytest.raises(Forbidden, match="create jobs"):
             await Agent(client, "default", AgentSpec()).start(lambda _: None, 10)
+
+
+async def test_what_pod_and_event_say_alike_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towline.cluster.agent.EXPLAIN_SECONDS", 0.01)
+    why = "0/1 nodes are available: 1 node(s) were unschedulable."
+    condition = {"type": "PodScheduled", "status": "False", "message": why}
+    waiting = {"phase": "Pending", "conditions": [condition]}
+    said = asyncio.Queue[str]()
+    async with ApiServer() as server, Client(server.access()) as client:
+        agent = Agent(client, "default", AgentSpec())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.start(said.put_nowait, 10))
+            job = await play_pod(server, client, waiting)
+            pod = f"{job['metadata']['name']}-pod"
+            event = an_event(job, "FailedScheduling", why)
+            event["involvedObject"]["name"] = pod
+            while not (last := await said.get()).endswith(why):
+                pass
+            await server.add("api/v1", "events", event, namespace="default")
+            last = await said.get()
+            await set_status(server, pod, RUNNING)
+    assert last == f"Waiting for a node for the agent — {why}"
