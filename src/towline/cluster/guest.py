@@ -96,6 +96,7 @@ class Guest:
 
     def doubt(self) -> None:
         """Each transport is made anew, whatever was lost."""
+        self._client.renew()
 
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         """A new agent, and the transport to it. Raises ApiError, LinkLost while there is no pod."""

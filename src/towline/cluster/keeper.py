@@ -157,6 +157,7 @@ class AgentKeeper:
     def doubt(self) -> None:
         """The link was lost: look whether the pod is still there before it is used again."""
         self._suspect = True
+        self._client.renew()
 
     async def _replace_if_lost(self) -> None:
         if not await first_answer(self._agent.is_running):

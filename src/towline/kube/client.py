@@ -84,6 +84,10 @@ class Client:
     ) -> None:
         await self._transport.close()
 
+    def renew(self) -> None:
+        """Connect anew for what comes; see :meth:`towline.kube.transport.Transport.renew`."""
+        self._transport.renew()
+
     @property
     def request_count(self) -> int:
         """How many HTTP requests have been sent so far."""

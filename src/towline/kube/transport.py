@@ -58,6 +58,13 @@ class Transport:
         self._upgrading: aiohttp.ClientSession | None = None
         self._tls: tuple[auth.Credential, ssl.SSLContext] | None = None
 
+    def renew(self) -> None:
+        """Use no connection again that is idle now: it may be none any more, and say nothing.
+
+        That needs TLS, of which each context has connections of its own; they close by themselves.
+        """
+        self._tls = None
+
     async def close(self) -> None:
         """Close all connections. Streams that are still open end."""
         for session in filter(None, (self._session, self._upgrading)):

@@ -365,3 +365,23 @@ async def test_an_expired_token_is_called_expired(
             'the credentials of the user "dev" in /k: the token expired 2 hours ago'
         )
         assert len(server.requests) == 1
+
+
+async def test_a_connection_that_was_idle_is_not_used_again_once_renewed(
+    server_tls: ssl.SSLContext, trusting: Tls
+) -> None:
+    """After the network has changed it may be dead, and nobody would answer on it."""
+    clients = []
+
+    async def note(request: web.Request) -> None:
+        assert request.transport is not None
+        clients.append(request.transport.get_extra_info("peername"))
+
+    async with ApiServer(tls=server_tls) as server, sending(server.access(tls=trusting)) as sender:
+        server.faults.append(note)
+        await sender.read(GET)
+        await sender.read(GET)
+        sender.renew()
+        await sender.read(GET)
+
+    assert clients[0] == clients[1] != clients[2]
