@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from towline.kube import kubeconfig
 from towline.kube.kubeconfig import Entry, Kubeconfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 #: Where a pod finds its service account.
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -100,7 +100,7 @@ class Access:
 
     `server` is an http or https URL, possibly with a path prefix; `namespace` the one to use
     when none is named; `proxy` that of the kubeconfig, "" to go by the environment; `source`
-    says in messages where this was read.
+    says in messages where this was read, and `reload` reads the same once more.
     """
 
     server: str
@@ -110,6 +110,16 @@ class Access:
     tls: Tls = Tls()
     user: User = User()
     proxy: str = field(default="", repr=False)
+    reload: Callable[[], Access] | None = field(default=None, repr=False, compare=False)
+
+    def user_now(self) -> User:
+        """The user as the kubeconfig has it by now; the same if it cannot be read."""
+        if self.reload is None:
+            return self.user
+        try:
+            return self.reload().user
+        except ConfigError:
+            return self.user
 
 
 def load_access(
@@ -126,7 +136,14 @@ def load_access(
     """
     config = kubeconfig.load(kubeconfig_file, environ)
     if config.files or context:
-        return resolve(config, context=context, namespace=namespace)
+        found = resolve(config, context=context, namespace=namespace)
+
+        def reload() -> Access:
+            again = kubeconfig.load(kubeconfig_file, environ)
+            # Another context may be the current one by now.
+            return resolve(again, context=found.context, namespace=namespace)
+
+        return replace(found, reload=reload)
     if "KUBERNETES_SERVICE_HOST" in environ and (service_account / "token").exists():
         return _in_cluster(service_account, environ, namespace)
     raise ConfigError(

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
@@ -164,13 +165,25 @@ class Transport:
         try:
             return await attempt(credential)
         except Unauthorized as error:
-            newer = await self._credentials.refresh(credential)
+            newer = await self._newer(credential)
             if newer == credential:
                 raise self._refused(error, credential) from error
         try:
             return await attempt(newer)
         except Unauthorized as error:
             raise self._refused(error, newer) from error
+
+    async def _newer(self, refused: auth.Credential) -> auth.Credential:
+        """One to use instead; the same when there is none.
+
+        Whoever has signed in again may have a new one in the kubeconfig itself.
+        """
+        newer = await self._credentials.refresh(refused)
+        if newer == refused and (user := self._access.user_now()) != self._access.user:
+            self._access = replace(self._access, user=user)
+            self._credentials = auth.credentials(self._access)
+            return await self._credentials.get()
+        return newer
 
     async def _send(self, call: Call, credential: auth.Credential) -> aiohttp.ClientResponse:
         """One request, up to the answer's headers; raises ApiError for one that says no."""

@@ -51,3 +51,16 @@ def test_no_kubeconfig_at_all_names_where_it_was_looked_for(tmp_path: Path) -> N
 
     assert str(tmp_path / ".kube" / "config") in caught.value.summary
     assert "KUBECONFIG" in caught.value.hint
+
+
+def test_what_is_read_again_is_of_the_same_context(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path, user={"token": "old"})
+    found = load_access(kubeconfig_file=path, environ={})
+    assert found.user_now() == found.user
+
+    text = path.read_text().replace("token: old", "token: new")
+    path.write_text(text.replace("current-context: dev", "current-context: another"))
+    assert found.user_now().token == "new"
+
+    path.write_text("{")
+    assert found.user_now() == found.user

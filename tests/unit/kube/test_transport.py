@@ -6,6 +6,7 @@ import json
 import ssl
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.switching import Asked, serving
+from towline.errors import ConfigError
 from towline.kube.call import Call, Patience
 from towline.kube.config import Access, ExecPlugin, Tls, User
 from towline.kube.errors import (
@@ -385,3 +387,29 @@ async def test_a_connection_that_was_idle_is_not_used_again_once_renewed(
         await sender.read(GET)
 
     assert clients[0] == clients[1] != clients[2]
+
+
+async def test_a_token_that_is_refused_is_looked_for_in_the_kubeconfig_again(
+    server_tls: ssl.SSLContext, trusting: Tls
+) -> None:
+    async with ApiServer(tls=server_tls, token="new") as server:
+        again = server.access(tls=trusting, user=User(token="new"))
+        access = server.access(tls=trusting, user=User(token="old"))
+        access = replace(access, reload=lambda: again)
+        async with sending(access) as sender:
+            await sender.read(GET)
+            await sender.read(GET)
+
+        assert len(server.requests) == 3
+
+
+async def test_a_kubeconfig_that_is_broken_by_now_leaves_the_refusal(
+    server_tls: ssl.SSLContext, trusting: Tls
+) -> None:
+    def broken() -> Access:
+        raise ConfigError("half of a file")
+
+    async with ApiServer(tls=server_tls, token="new") as server:
+        access = server.access(tls=trusting, user=User(token="old"))
+        with pytest.raises(Unauthorized):
+            await read(replace(access, reload=broken), GET)
