@@ -19,6 +19,7 @@ from towline.kube.errors import (
     NotFound,
     ServerError,
     TooManyRequests,
+    Unauthorized,
 )
 from towline.kube.streams import PortForwardError
 from towline.relay.peer import LinkLost
@@ -124,7 +125,7 @@ class AgentKeeper:
         while True:
             try:
                 await self._agent.settle()
-            except (ConnectionFailed, ServerError, TooManyRequests, ConfigError):
+            except (ConnectionFailed, ServerError, TooManyRequests, Unauthorized, ConfigError):
                 await asyncio.sleep(SETTLE_SECONDS)
             except NotFound:
                 return  # lost meanwhile: it will be replaced, and that one settled
