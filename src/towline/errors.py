@@ -10,6 +10,7 @@ TowlineError                 1
 │   └── Forbidden            5   a right is missing there, or a policy or quota is against it
 ├── AccessError              5   a right is missing, in the cluster or on this machine
 ├── AgentError               6   the agent's pod did not start, or did not stay
+│   └── HopelessError            and no further agent has reason to fare better
 ├── RedirectError            7   this machine's kernel or tools refused the redirect
 └── SessionError             8   another session stands in the way, or none is there
 """
@@ -63,6 +64,10 @@ class AgentError(TowlineError):
     """The agent's pod did not start, or did not stay."""
 
     exit_code = 6
+
+
+class HopelessError(AgentError):
+    """Agents were lost again and again for the same reason: another would be, too."""
 
 
 class RedirectError(TowlineError):

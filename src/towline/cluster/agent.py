@@ -117,15 +117,15 @@ class Agent:
         """Lift the Job's deadline: from now on the agent itself watches over its client."""
         await self._renew(None)
 
-    async def is_running(self) -> bool:
-        """Whether the pod is there, neither ended nor being deleted, and its node well."""
+    async def why_lost(self) -> TowlineError | None:
+        """None while the pod is there, neither ended nor being deleted, and its node well."""
         if not self.pod:
-            return False
+            return AgentError("The agent has not started")
         try:
             pod = await self._client.get(PODS, self.pod, namespace=self._namespace)
-        except NotFound:
-            return False
-        return podstate.of_pod(pod).phase is Phase.RUNNING and not podstate.is_cut_off(pod)
+        except NotFound as error:
+            return error
+        return podstate.why_lost(pod)
 
     async def stop(self) -> bool:
         """Delete the Job and with it the pod; safe to call twice, or when there is none.

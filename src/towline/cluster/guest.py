@@ -98,6 +98,9 @@ class Guest:
         """Each transport is made anew, whatever was lost."""
         self._client.renew()
 
+    async def watch_over(self) -> None:
+        """What becomes of somebody else's pod is not asked."""
+
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         """A new agent, and the transport to it. Raises ApiError, LinkLost while there is no pod."""
         command, archive = bundle.guest_command("--stdio")

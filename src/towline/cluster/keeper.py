@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 from towline.cluster.agent import Agent, Progress
 from towline.cluster.job import AgentSpec, new_name
+from towline.cluster.podstate import OutOfMemoryError
 from towline.cluster.sharing import SharedAgent
-from towline.errors import AgentError, ConfigError, TowlineError
+from towline.cluster.witness import Witness
+from towline.errors import AgentError, ConfigError, HopelessError, TowlineError
 from towline.kube.client import Client
 from towline.kube.errors import (
     ApiError,
@@ -36,6 +38,9 @@ SETTLE_SECONDS = 1.0
 # on a connection that may be none any more: then it is asked anew, so many times at once.
 ASK_AGAIN_SECONDS = 2.0
 MOST_QUESTIONS = 4
+# Killed for their memory so often within that time, agents are no more made.
+MOST_KILLS = 3
+KILLS_SECONDS = 600.0
 
 
 class AgentKeeper:
@@ -52,7 +57,11 @@ class AgentKeeper:
         spec: AgentSpec,
         progress: Progress,
         timeout_seconds: float,
+        on_killed: Callable[[TowlineError], None] = lambda _: None,
     ) -> None:
+        self._on_killed = on_killed
+        self._kills: list[float] = []  # loop times
+        self._witness = Witness(client, namespace)
         self._client = client
         self._namespace = namespace
         self._spec = spec
@@ -135,7 +144,7 @@ class AgentKeeper:
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         """A transport to the agent, to a new one if need be."""
         async with self._turn:
-            if self._suspect:
+            if self._suspect or self._witness.saw_end_of(self._agent.pod):
                 await self._replace_if_lost()
         try:
             return await self._agent.connect(protocol_factory)
@@ -159,11 +168,34 @@ class AgentKeeper:
         """The link was lost: look whether the pod is still there before it is used again."""
         self._suspect = True
         self._client.renew()
+        self._witness.look_at(self._agent.pod)
+
+    async def watch_over(self) -> None:
+        """Learn, for as long as this runs, why lost agents have ended."""
+        await self._witness.run()
 
     async def _replace_if_lost(self) -> None:
-        if not await first_answer(self._agent.is_running):
-            await (self._rejoin() if self._spec.relied_on else self._replace())
+        why = await first_answer(self._agent.why_lost)
+        if why is not None and self._spec.relied_on:
+            await self._rejoin()
+        elif why is not None:
+            self._note(await self._witness.testify(self._agent.pod) or why)
+            await self._replace()
         self._suspect = False
+
+    def _note(self, why: TowlineError) -> None:
+        """Tell of an agent that was killed for its memory. Raises HopelessError if most are."""
+        if not isinstance(why, OutOfMemoryError):
+            return
+        now = asyncio.get_running_loop().time()
+        self._kills = [now, *(then for then in self._kills if now - then < KILLS_SECONDS)]
+        if len(self._kills) >= MOST_KILLS:
+            raise HopelessError(
+                f"The agent was killed {MOST_KILLS} times within {KILLS_SECONDS / 60:.0f} minutes, "
+                "as it used more memory than it may",
+                why.hint,
+            )
+        self._on_killed(why)
 
     async def _rejoin(self) -> None:
         try:
@@ -179,7 +211,11 @@ class AgentKeeper:
             spec = replace(spec, name=new_name(spec.owner))
         self._agent = self._new_agent(spec)
         await self._clear_lost()
-        await self._agent.start(self._progress, self._timeout_seconds)
+        try:
+            await self._agent.start(self._progress, self._timeout_seconds)
+        except OutOfMemoryError as error:
+            self._note(error)
+            raise
         await self.settle()
 
     async def _clear_lost(self) -> None:

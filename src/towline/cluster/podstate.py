@@ -46,6 +46,10 @@ _IMAGE_HINT = (
 )
 
 
+class OutOfMemoryError(AgentError):
+    """The agent was killed because it needed more memory than it may have."""
+
+
 class Phase(Enum):
     """How far a pod is."""
 
@@ -126,6 +130,14 @@ def is_cut_off(pod: Mapping[str, Any]) -> bool:
     ready = _condition(status, "Ready")
     not_ready = ready.get("status") == "False" and ready.get("reason") != "ContainersNotReady"
     return not_ready or ready.get("status") == "Unknown"
+
+
+def why_lost(pod: Mapping[str, Any]) -> TowlineError | None:
+    """Why a pod whose agent ran is of no use any more; None while it is."""
+    state = of_pod(pod)
+    if state.phase is Phase.RUNNING:
+        return AgentError("The agent's node is lost") if is_cut_off(pod) else None
+    return state.error or AgentError("The agent does not run any more")
 
 
 def of_event(event: Mapping[str, Any]) -> PodState:
@@ -242,10 +254,11 @@ def _ended(status: Mapping[str, Any]) -> TowlineError:
     reason = status.get("message") or status.get("reason") or terminated.get("message")
     if not reason and terminated:
         reason = f"{terminated.get('reason')}, exit code {terminated.get('exitCode')}"
-    hint = _IMAGE_HINT if terminated.get("exitCode") in (127, 128) else ""
+    summary = f"The agent's pod has ended: {reason or 'it is being deleted'}"
     if terminated.get("reason") == "OOMKilled":
         hint = "It has used more memory than it may: give it more with --memory REQUEST:LIMIT."
-    return AgentError(f"The agent's pod has ended: {reason or 'it is being deleted'}", hint)
+        return OutOfMemoryError(summary, hint)
+    return AgentError(summary, _IMAGE_HINT if terminated.get("exitCode") in (127, 128) else "")
 
 
 def _container_ended(container: Mapping[str, Any], pod: str) -> TowlineError:

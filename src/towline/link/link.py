@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from towline import __version__
-from towline.errors import AgentError, TowlineError
+from towline.errors import AgentError, HopelessError, TowlineError
 from towline.kube.errors import ConnectionFailed, ServerError, TooManyRequests
 from towline.kube.streams import PortForwardError
 from towline.link.awakening import Awakening
@@ -69,9 +69,9 @@ class Link:
 
     `connect` makes a transport to the agent, wherever that is now. Until the link has been up
     once, an error of it that will not pass by itself ends the context with that error. After
-    that it is tried again whatever it says: a laptop that wakes up without a network, or a
-    node that turns a new agent away, is no reason to end a session. `hello` is told to the agent
-    on each transport, and `on_transport` of each that has come up.
+    that it is tried again whatever it says, but for a HopelessError: a laptop that wakes up
+    without a network, or a node that turns a new agent away, is no reason to end a session.
+    `hello` is told to the agent on each transport, and `on_transport` of each that has come up.
     """
 
     def __init__(
@@ -217,7 +217,8 @@ class Link:
                 held.append(await self._establish())
                 delay = FIRST_RETRY_SECONDS
             except (TowlineError, LinkLost, OSError) as error:
-                if not (self._been_up or isinstance(error, TRANSIENT)):
+                passes = self._been_up or isinstance(error, TRANSIENT)
+                if isinstance(error, HopelessError) or not passes:
                     raise
                 delay = await self._rest(delay, error)
 

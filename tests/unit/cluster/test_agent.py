@@ -31,7 +31,7 @@ async def test_start_returns_with_the_pod_when_it_runs() -> None:
             "Waiting for the cluster to accept the agent's Job",
             "Waiting for the cluster to make the agent's pod",
         ]
-        assert await agent.is_running()
+        assert await agent.why_lost() is None
 
 
 async def test_agent_with_a_sidecar_is_linked_to_before_it_is_waited_for() -> None:

@@ -211,6 +211,77 @@ async def test_link_goes_by_exec_where_ports_may_not_be_forwarded(may_exec: bool
         assert (name, asked) == (("ServerError", ["agent"]) if may_exec else ("Forbidden", []))
 
 
+KILLED = {
+    "phase": "Failed",
+    "containerStatuses": [
+        {"image": "i", "state": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}
+    ],
+}
+
+
+async def test_agent_that_was_killed_for_its_memory_is_told_and_in_the_end_not_replaced() -> None:
+    async with kept() as (server, client, keeper):
+        killed = list[TowlineError]()
+        keeper._on_killed = killed.append
+        for number in range(1, keeper_module.MOST_KILLS):
+            await set_status(server, keeper.pod, KILLED)
+            keeper.doubt()
+            assert await reconnect(server, client, keeper, RUNNING) == "ServerError"
+            assert len(killed) == number
+        assert "--memory" in killed[0].hint
+        await set_status(server, keeper.pod, KILLED)
+        keeper.doubt()
+        assert await reconnect(server, client, keeper, None) == "HopelessError"
+
+
+async def test_why_an_agent_was_lost_is_known_although_its_pod_is_removed_at_once() -> None:
+    async with kept() as (server, client, keeper):
+        told = asyncio.Queue[TowlineError]()
+        keeper._on_killed = told.put_nowait
+        lost = keeper.pod
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(keeper.watch_over())
+            keeper.doubt()
+            while keeper._witness._end is None:
+                await asyncio.sleep(0.005)
+            await set_status(server, lost, KILLED)
+            await server.store.delete(Key(Collection("api/v1", "pods"), "default", lost), {})
+            await server.store.delete(
+                Key(Collection("apis/batch/v1", "jobs"), "default", lost.removesuffix("-pod")), {}
+            )
+            assert await reconnect(server, client, keeper, RUNNING) == "ServerError"
+            assert "OOMKilled" in told.get_nowait().summary
+            watching.cancel()
+
+
+async def test_end_of_a_pod_that_is_seen_late_is_acted_upon_without_another_failure() -> None:
+    """A node tells of it a second after the link has gone, and till then the pod seems to run."""
+    async with kept() as (server, client, keeper):
+        lost = keeper.pod
+        server.handlers["pods", "portforward"] = _nothing_said
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(keeper.watch_over())
+            keeper.doubt()
+            first, _ = await keeper.connect(asyncio.Protocol)
+            await set_status(server, lost, ENDED)
+            while not keeper._witness.saw_end_of(lost):
+                await asyncio.sleep(0.005)
+            connecting = group.create_task(keeper.connect(asyncio.Protocol))
+            await play_pod(server, client, RUNNING)
+            second, _ = await connecting
+            assert keeper.pod != lost
+            watching.cancel()
+        first.abort()
+        second.abort()
+
+
+async def _nothing_said(request: web.Request) -> web.StreamResponse:
+    response = web.WebSocketResponse(protocols=["v4.channel.k8s.io"])
+    await response.prepare(request)
+    await response.receive()
+    return response
+
+
 async def test_question_that_is_not_answered_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "ASK_AGAIN_SECONDS", 0.001)
     asked = ended = 0

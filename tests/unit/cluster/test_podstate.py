@@ -2,7 +2,15 @@ from typing import Any
 
 import pytest
 
-from towline.cluster.podstate import Phase, is_cut_off, is_ready, latest, of_event, of_pod
+from towline.cluster.podstate import (
+    OutOfMemoryError,
+    Phase,
+    is_cut_off,
+    is_ready,
+    latest,
+    of_event,
+    of_pod,
+)
 from towline.errors import AccessError, AgentError
 
 
@@ -79,6 +87,7 @@ def test_first_failed_pull_is_still_waited_for() -> None:
 
 def test_agent_that_ran_out_of_memory_is_told_with_the_option_for_it() -> None:
     state = of_pod(pod("Failed", **container(terminated={"reason": "OOMKilled", "exitCode": 137})))
+    assert isinstance(state.error, OutOfMemoryError)
     assert state.error is not None
     assert "--memory" in state.error.hint
 

@@ -5,7 +5,14 @@ import asyncio
 import pytest
 
 from tests.unit.link.agents import Cluster, Log, linked
-from towline.errors import AccessError, AgentError, ConfigError, TowlineError, leading_error
+from towline.errors import (
+    AccessError,
+    AgentError,
+    ConfigError,
+    HopelessError,
+    TowlineError,
+    leading_error,
+)
 from towline.kube.errors import ConnectionFailed, ServerError
 from towline.link.link import MOST_SILENT, Link
 from towline.relay.peer import LinkLost
@@ -294,3 +301,12 @@ async def test_peer_of_another_kind_is_refused_with_words() -> None:
             await link.ready()
     assert "not an agent" in str(caught.value.exceptions[0])
     server.close()
+
+
+async def test_hopeless_error_ends_the_link_whenever_it_comes() -> None:
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with linked(transports=1) as (cluster, _, _log):
+            cluster.failure = HopelessError("killed again and again")
+            await cluster.lose()
+            await asyncio.sleep(60)
+    assert leading_error(caught.value) is cluster.failure

@@ -13,6 +13,7 @@ from typing import Any
 from towline.cluster.guest import Guest, HostPod
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
+from towline.errors import TowlineError
 from towline.features.state import Narrator, SessionState
 from towline.features.uplink.shortcut import Shortcut, Transport
 from towline.kube.client import Client
@@ -134,7 +135,10 @@ class AgentLink:
             await link.first(self._timeout_seconds)
             await keeper.ready()
             await shortcut.begin(link, group)
-            tasks = [group.create_task(keeper.settle(), name="settle")]
+            tasks = [
+                group.create_task(keeper.settle(), name="settle"),
+                group.create_task(keeper.watch_over(), name="witness"),
+            ]
             if self._hello:
                 tasks.append(group.create_task(self._follow_users(link), name="users"))
             try:
@@ -152,7 +156,13 @@ class AgentLink:
         where = (self.client, self._access.namespace)
         if isinstance(self._spec, HostPod):
             return Guest(*where, self._spec, self._tell.progress, self._timeout_seconds)
-        return AgentKeeper(*where, self._spec, self._tell.progress, self._timeout_seconds)
+        return AgentKeeper(
+            *where, self._spec, self._tell.progress, self._timeout_seconds, self._killed
+        )
+
+    def _killed(self, error: TowlineError) -> None:
+        text = f"{error.summary}. {error.hint}"
+        self._tell.event("note", text, what=error.summary, hint=error.hint)
 
     async def _follow_users(self, link: Link) -> None:
         """Ask again and again who else uses the agent."""
