@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -37,10 +36,9 @@ LAST_RETRY_SECONDS = 1.0
 LAST_RETRY_OF_OTHERS_SECONDS = 5.0
 # So often a transport that others replace is looked at, whether it is needed no more.
 SEE_OUT_SECONDS = 1.0
-# An agent that has just started does not listen yet: what fails so early, or once, is not worth
-# a word.
+# What passes so soon is not worth a word; an agent that has just started does not listen yet.
 QUIET_SECONDS = 2.0
-WORTH_A_WORD = 2
+STARTING_SECONDS = 10.0
 
 # What may pass by itself before there has been a link; afterwards all may.
 TRANSIENT = (ConnectionFailed, ServerError, TooManyRequests, PortForwardError, LinkLost, OSError)
@@ -96,9 +94,8 @@ class Link:
         self._awakened = _Pulse()
         self._up = asyncio.Event()
         self._been_up = False
-        self._down_since = asyncio.get_running_loop().time()
         self._failure: Exception | None = None
-        self._failures: Counter[str] = Counter()
+        self._failures: dict[str, float] = {}  # when each was first met, in loop time
         self._told: set[str] = set()
         self._goodbye = True
         self._retired: set[Peer] = set()
@@ -294,7 +291,6 @@ class Link:
             self._observer.link_up()
         elif not up and self._up.is_set():
             self._up.clear()
-            self._down_since = asyncio.get_running_loop().time()
             self._observer.link_down(reason)
 
     def _look_again(self) -> None:
@@ -305,12 +301,14 @@ class Link:
 
     def _note(self, error: Exception) -> None:
         self._failure = error
-        down = asyncio.get_running_loop().time() - self._down_since
-        # Names of pods, ports and times differ from try to try, and say nothing new.
-        gist = re.sub(r"\S*\d\S*", "", str(error))
-        self._failures[gist] += 1
-        is_news = gist not in self._told and self._failures[gist] >= WORTH_A_WORD
-        if not self.up and down >= QUIET_SECONDS and is_news:
+        now = asyncio.get_running_loop().time()
+        is_starting = isinstance(error, PortForwardError) and error.refused
+        # Names of pods, ports and times differ from try to try, and say nothing new: unless each
+        # pod is another agent, which has its own time to start.
+        gist = str(error) if is_starting else re.sub(r"\S*\d\S*", "", str(error))
+        lasts = now - self._failures.setdefault(gist, now)
+        patience = STARTING_SECONDS if is_starting else QUIET_SECONDS
+        if not self.up and lasts >= patience and gist not in self._told:
             self._told.add(gist)
             self._observer.link_failing(str(error))
 

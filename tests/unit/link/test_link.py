@@ -14,6 +14,8 @@ from towline.errors import (
     leading_error,
 )
 from towline.kube.errors import ConnectionFailed, ServerError
+from towline.kube.resources import Action
+from towline.kube.streams import PortForwardError
 from towline.link.link import MOST_SILENT, Link
 from towline.relay.peer import LinkLost
 from towline.relay.request import Message, request
@@ -108,6 +110,23 @@ async def test_tries_that_fail_at_first_are_not_told() -> None:
         while cluster.attempts == before:
             await asyncio.sleep(0.001)
         assert log.events.empty()
+
+
+async def test_agent_that_does_not_listen_yet_is_told_of_only_when_that_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("towline.link.link.QUIET_SECONDS", 0)
+    monkeypatch.setattr("towline.link.link.FIRST_RETRY_SECONDS", 0.001)
+    async with linked(transports=1) as (cluster, _, log):
+        cluster.failure = PortForwardError("not yet", "", "connection refused", Action("get", "/"))
+        before = cluster.attempts
+        await cluster.lose()
+        assert await log.events.get() == "down"
+        while cluster.attempts < before + 3:
+            await asyncio.sleep(0.001)
+        assert log.events.empty()
+        monkeypatch.setattr("towline.link.link.STARTING_SECONDS", 0)
+        assert await log.events.get() == "failing: not yet"
 
 
 class Ignoring:
