@@ -20,6 +20,7 @@ from lab.layout import Layout
 
 NODE_V4, NODE_V6 = "10.99.0.2", "fd00:99::2"
 LAPTOP_V4, LAPTOP_V6 = "10.99.0.1", "fd00:99::1"
+MOVED_V4 = "10.99.0.3"
 DNS_V4, DNS_V6 = "10.99.0.53", "fd00:99::53"
 API_PORT = 6443
 # The API server with a delay of N ms listens on this port plus N.
@@ -125,6 +126,22 @@ def routed(layout: Layout, network: str) -> Iterator[None]:
     finally:
         _run(["ip", "route", "del", network, *route], net=layout.laptop_net)
         _run(["nft", f"delete element {element}"], net=layout.node_net)
+
+
+@contextlib.contextmanager
+def moved(layout: Layout) -> Iterator[None]:
+    """The laptop has another IPv4 address meanwhile, as when it goes from Wi-Fi to Ethernet."""
+    _readdress(layout, LAPTOP_V4, MOVED_V4)
+    try:
+        yield
+    finally:
+        _readdress(layout, MOVED_V4, LAPTOP_V4)
+
+
+def _readdress(layout: Layout, old: str, new: str) -> None:
+    # The old one first: one of the same network would be a secondary one, and go with it.
+    for verb, address in (("del", old), ("add", new)):
+        _run(["ip", "address", verb, f"{address}/24", "dev", "eth0"], net=layout.laptop_net)
 
 
 def node_rules(layout: Layout) -> str:

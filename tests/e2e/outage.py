@@ -48,6 +48,28 @@ def outage_of(lab: Lab, verdict: str = SILENCE) -> Iterator[None]:
         _nft(lab, "delete table inet outage")
 
 
+@contextmanager
+def cut(laptop: Laptop, port: int) -> Iterator[None]:
+    """Both ends of the connection from that port of the laptop are reset meanwhile."""
+    rules = f"""
+    table inet cut{port} {{
+        chain out {{
+            type filter hook output priority -300;
+            tcp sport {port} {REFUSAL}
+        }}
+        chain in {{
+            type filter hook input priority -300;
+            tcp dport {port} {REFUSAL}
+        }}
+    }}
+    """
+    _nft(laptop.lab, rules)
+    try:
+        yield
+    finally:
+        _nft(laptop.lab, f"delete table inet cut{port}")
+
+
 def _nft(lab: Lab, rules: str) -> None:
     done = lab.run_in_laptop(["nft", rules])
     assert done.returncode == 0, done.stderr

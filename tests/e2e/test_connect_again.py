@@ -17,6 +17,7 @@ import pytest
 from lab import network
 from tests.e2e import objects
 from tests.e2e.outage import REFUSAL, SILENCE, outage
+from tests.e2e.returning import works
 from tests.e2e.tow import GRACE_SECONDS, connected
 from tests.e2e.waiting import until
 from towline.cluster.job import AGENT_PORT
@@ -28,11 +29,6 @@ SILENT_SECONDS = 15
 CONTROLLERS_SECONDS = 60
 
 pytestmark = pytest.mark.usefixtures("no_trace")
-
-
-def works(laptop, host="web"):
-    done = laptop.run("curl", "-sS", "--max-time", "5", f"http://{host}")
-    return done.returncode == 0 and json.loads(done.stdout)["name"] == "web"
 
 
 def assert_comes_back(laptop, session, after):
@@ -135,19 +131,6 @@ def test_way_to_the_cluster_that_is_cut_for_less_than_the_agent_waits(laptop):
             session.event("reconnecting", after=seen, seconds=SILENT_SECONDS + 10)
         assert_comes_back(laptop, session, seen)
         assert agent_of(laptop) == pod
-
-
-def test_api_server_that_starts_anew(lab, laptop, no_trace):
-    """The agent outlives that if it waits long enough, and an API server takes a while."""
-    no_trace.cluster_seconds = CONTROLLERS_SECONDS
-    with connected(laptop, "--grace=30") as session:
-        seen = len(session.events)
-        lab.kill_component("kube-apiserver")
-        try:
-            session.event("reconnecting", after=seen, seconds=SILENT_SECONDS + 10)
-        finally:
-            lab.start_component("kube-apiserver")
-        assert_comes_back(laptop, session, seen)
 
 
 def test_frozen_session_goes_on_with_its_agent(lab, laptop):
