@@ -198,7 +198,9 @@ def _pod_spec(spec: AgentSpec) -> dict[str, Any]:
         containers = [
             router.beside(containers[0]),
             {
-                **router.container(spec.router, containers[0]["securityContext"]),
+                **router.container(
+                    spec.router, containers[0]["securityContext"], spec.pod.router_resources()
+                ),
                 "imagePullPolicy": spec.pod.pull_policy,
             },
         ]

@@ -23,6 +23,12 @@ _RESOURCES = {
     "requests": {"cpu": "10m", "memory": "32Mi"},
     "limits": {"memory": "512Mi"},
 }
+# On a busy node, processors are shared out by what is requested: all requests of a mesh's service
+# come by its router.
+_ROUTERS_RESOURCES = {
+    "requests": {"cpu": "100m", "memory": "64Mi"},
+    "limits": {"memory": "1Gi"},
+}
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
@@ -66,13 +72,11 @@ class PodWishes:
 
     def resources(self) -> dict[str, dict[str, str]]:
         """The agent's container's requests and limits."""
-        wanted = {"cpu": self.cpu, "memory": self.memory}
-        made = {kind: dict(values) for kind, values in _RESOURCES.items()}
-        for name, amount in wanted.items():
-            if amount is not None:
-                made["requests"][name] = amount.request
-                made["limits"][name] = amount.limit
-        return made
+        return _resources(_RESOURCES, {"cpu": self.cpu, "memory": self.memory})
+
+    def router_resources(self) -> dict[str, dict[str, str]]:
+        """A router's beside it, whose memory is another matter: an agent's would be too little."""
+        return _resources(_ROUTERS_RESOURCES, {"cpu": self.cpu})
 
     def pod_spec(self) -> dict[str, Any]:
         """What of a pod's spec they are, but for the containers and the service account."""
@@ -84,6 +88,17 @@ class PodWishes:
         }
         secrets = [{"name": name} for name in self.pull_secrets]
         return {"imagePullSecrets": secrets, **{key: chosen[key] for key in chosen if chosen[key]}}
+
+
+def _resources(
+    usual: Mapping[str, Mapping[str, str]], wanted: Mapping[str, Amount | None]
+) -> dict[str, dict[str, str]]:
+    made = {kind: dict(values) for kind, values in usual.items()}
+    for name, amount in wanted.items():
+        if amount is not None:
+            made["requests"][name] = amount.request
+            made["limits"][name] = amount.limit
+    return made
 
 
 def parse_labels(texts: Iterable[str]) -> dict[str, str]:

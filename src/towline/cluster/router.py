@@ -54,7 +54,9 @@ def beside(container: Mapping[str, Any]) -> dict[str, Any]:
     return {**container, "volumeMounts": [_MOUNT], "lifecycle": {"postStart": prepared}}
 
 
-def container(spec: RouterSpec, security: Mapping[str, Any]) -> dict[str, Any]:
+def container(
+    spec: RouterSpec, security: Mapping[str, Any], resources: Mapping[str, Any]
+) -> dict[str, Any]:
     """The router's container, ready when it listens."""
     secrets = [_secret_mount(name) for name in spec.secrets]
     return {
@@ -67,12 +69,7 @@ def container(spec: RouterSpec, security: Mapping[str, Any]) -> dict[str, Any]:
             "periodSeconds": 1,
             "failureThreshold": 3,
         },
-        # On a busy node, processors are shared out by what is requested: all requests of the
-        # service come by here.
-        "resources": {
-            "requests": {"cpu": "100m", "memory": "64Mi"},
-            "limits": {"memory": "1Gi"},
-        },
+        "resources": dict(resources),
         "securityContext": dict(security),
         "volumeMounts": [_MOUNT, *secrets],
     }

@@ -58,11 +58,26 @@ def test_amounts_are_requests_and_limits() -> None:
     assert "cpu" not in pod()["containers"][0]["resources"]["limits"]
 
 
-def test_pull_policy_is_for_the_router_as_well() -> None:
+def with_router(**wishes: Any) -> list[dict[str, Any]]:
+    """The containers of an agent and of a router."""
     router = RouterSpec("r/envoy:1", ("envoy",), {}, (Port(80),))
-    spec = AgentSpec(router=router, pod=PodWishes(pull_policy="Always"))
-    containers = manifest(spec)["spec"]["template"]["spec"]["containers"]
+    spec = AgentSpec(router=router, pod=PodWishes(**wishes))
+    containers: list[dict[str, Any]] = manifest(spec)["spec"]["template"]["spec"]["containers"]
+    return containers
+
+
+def test_pull_policy_is_for_the_router_as_well() -> None:
+    containers = with_router(pull_policy="Always")
     assert [each["imagePullPolicy"] for each in containers] == ["Always", "Always"]
+
+
+def test_processors_are_for_the_router_as_well_but_its_memory_is_its_own() -> None:
+    _, router = with_router(cpu=Amount("50m", "500m"), memory=Amount("64Mi", "64Mi"))
+    assert router["resources"] == {
+        "requests": {"cpu": "50m", "memory": "64Mi"},
+        "limits": {"cpu": "500m", "memory": "1Gi"},
+    }
+    assert with_router()[1]["resources"]["requests"]["cpu"] == "100m"
 
 
 def test_account_of_the_user_takes_the_place_of_the_agents_own() -> None:
