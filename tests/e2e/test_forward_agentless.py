@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -32,6 +33,8 @@ def test_several_ports_lead_to_a_pod_and_the_truth_is_told_of_each(lab, laptop):
     with forwarded(laptop, "sample", *ports) as session:
         assert session.ready()["agent"] == ""
         assert lab.kubectl_json("jobs")["items"] == []
+        (mine,) = json.loads(laptop.run(laptop.tow, "list", "-A", "-o", "json").stdout)
+        assert (mine["target"], mine["mode"]) == ("svc/sample", "no agent")
         assert b'"name": "sample"' in says(laptop, local(session, 0), REQUEST)
         words = b"abc" * (1 << 20)
         with laptop.connect_to(*local(session, 1)) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -63,6 +64,10 @@ def test_services_are_reached_by_a_pod_that_is_there(lab, laptop, guest):
     with connected(laptop, *guest, "--container", "app") as session:
         assert session.ready()["agent"] == HOST
         assert objects.agents(lab) == []
+        (mine,) = json.loads(laptop.run(laptop.tow, "list", "-n", "team-a", "-o", "json").stdout)
+        assert (mine["command"], mine["mode"], mine["agent"]) == ("connect", "via", HOST)
+        assert laptop.run(laptop.tow, "list", "-n", "default", "-o", "json").stdout == "[]
+"
         for family in ("-4", "-6"):
             assert who_answers(laptop, "http://web", family) == "team-web"
             assert who_answers(laptop, "http://web.other-ns", family) == "other-web"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from towline.cluster.guest import Guest, HostPod
-from towline.cluster.job import AgentSpec
+from towline.cluster.job import AgentSpec, owner_name
 from towline.cluster.keeper import AgentKeeper
 from towline.errors import TowlineError
 from towline.features.state import Narrator, SessionState
@@ -39,6 +39,11 @@ class LinkOptions:
     agent: AgentSpec | HostPod
     timeout_seconds: float
     transport: Transport = Transport.AUTO
+
+
+def unlisted(mode: str) -> dict[str, str]:
+    """What a session tells that has nothing in the cluster by which others could find it."""
+    return {"unlisted": mode, "owner": owner_name()}
 
 
 def role_of(command: str) -> str:
@@ -88,6 +93,7 @@ class AgentLink:
         """How the session is doing, fit for JSON."""
         return {
             **self._state.status(),
+            **(unlisted("via") if isinstance(self._spec, HostPod) else {}),
             "streams": self._link.streams if self._link else 0,
             "received": self._link.received if self._link else 0,
             "sent": self._link.sent if self._link else 0,

@@ -10,6 +10,7 @@ from towline.errors import UsageError
 from towline.features.reference import Reference
 from towline.features.rights import link_rights, require_all
 from towline.features.state import Narrator, SessionState
+from towline.features.uplink.agentlink import unlisted
 from towline.features.uplink.forward.target import Host, Wish
 from towline.kube.access import Right
 from towline.kube.client import Client
@@ -29,7 +30,7 @@ class Agentless:
 
     def status(self) -> dict[str, Any]:
         """How the session is doing, fit for JSON."""
-        return self._state.status()
+        return {**self._state.status(), **unlisted("no agent")}
 
     async def __aenter__(self) -> Self:
         self.client = await Client(self._access).__aenter__()
