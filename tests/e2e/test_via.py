@@ -66,8 +66,7 @@ def test_services_are_reached_by_a_pod_that_is_there(lab, laptop, guest):
         assert objects.agents(lab) == []
         (mine,) = json.loads(laptop.run(laptop.tow, "list", "-n", "team-a", "-o", "json").stdout)
         assert (mine["command"], mine["mode"], mine["agent"]) == ("connect", "via", HOST)
-        assert laptop.run(laptop.tow, "list", "-n", "default", "-o", "json").stdout == "[]
-"
+        assert laptop.run(laptop.tow, "list", "-n", "default", "-o", "json").stdout == "[]\n"
         for family in ("-4", "-6"):
             assert who_answers(laptop, "http://web", family) == "team-web"
             assert who_answers(laptop, "http://web.other-ns", family) == "other-web"
