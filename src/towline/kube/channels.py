@@ -12,6 +12,7 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from towline.relay import sockets
 from towline.wire import websocket
 from towline.wire.websocket import CloseCode
 
@@ -104,7 +105,7 @@ class Channels(asyncio.BufferedProtocol):
     def send(self, channel: int, parts: Iterable[Buffer]) -> None:
         """Send the parts as few messages; bulk goes to TLS as it is, uncopied."""
         # One that is broken will tell so in the loop's next turn, and complains until then.
-        if self.closing or self.transport.is_closing():
+        if self.closing or sockets.is_broken(self.transport):
             return
         buffers = frames(channel, parts)
         if self._encrypts:

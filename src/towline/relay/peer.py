@@ -265,7 +265,7 @@ class Peer(asyncio.Protocol):
             output = self.mux.take_output()
             self._queued = 0
             # One that is broken will tell so in the loop's next turn, and complains until then.
-            if output and not self._transport.is_closing():
+            if output and not sockets.is_broken(self._transport):
                 self.sent += sum(map(len, output))
                 # One buffer: a transport would send several one by one, or join them itself.
                 self._transport.write(b"".join(output) if len(output) > 1 else output[0])

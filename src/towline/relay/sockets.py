@@ -53,6 +53,16 @@ def failure(transport: asyncio.BaseTransport) -> OSError | None:
     return OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
 
+def is_broken(transport: asyncio.BaseTransport) -> bool:
+    """Whether it takes nothing any more, which its protocol may not have been told yet.
+
+    One of TLS tells of the connection below in newer versions of Python only, and nothing public
+    of it leads there.
+    """
+    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return transport.is_closing() or (below is not None and below.is_closing())
+
+
 def send_at_once(transport: asyncio.BaseTransport) -> None:
     """Turn Nagle's algorithm off, which asyncio does for some sockets only."""
     _set(transport, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
+import ssl
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from tests.fuzz.fuzz_websocket import reference
 from towline.kube import channels
 from towline.kube.channels import MESSAGE_BYTES, Channels, frames
+from towline.kube.config import Tls
+from towline.kube.tls import client_context
 
 sizes = st.one_of(
     st.integers(0, 100),
@@ -138,3 +142,23 @@ async def test_nothing_is_written_to_a_connection_that_is_broken() -> None:
     upgraded: Any = Attached(Broken())
     receiver: Any = None
     Channels(upgraded, receiver).send(0, [b"x"])
+
+
+async def test_nothing_is_written_to_tls_whose_connection_is_broken(
+    server_tls: ssl.SSLContext, trusting: Tls, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of itself TLS does not say so before the loop's next turn, in which it would be too late."""
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=server_tls)
+    loop, tls = asyncio.get_running_loop(), client_context(trusting)
+    where = server.sockets[0].getsockname()
+    transport, _ = await loop.create_connection(asyncio.Protocol, *where, ssl=tls)
+    carrier = transport.get_extra_info("socket")
+    carrier.shutdown(socket.SHUT_WR)
+    upgraded: Any = Attached(transport)
+    receiver: Any = None
+    broken = Channels(upgraded, receiver)
+    for _ in range(20):
+        broken.send(0, [b"x"])
+    transport.abort()
+    server.close()
+    assert caplog.messages == []
