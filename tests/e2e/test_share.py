@@ -94,26 +94,20 @@ def test_sessions_have_one_agent_of_which_each_leaves_for_itself(lab, laptop):
             ] == []
 
 
-def test_killed_maker_is_missed_by_nobody(lab, laptop, no_trace):
+def test_killed_maker_is_missed_by_nobody_and_its_agent_left_as_it_is(lab, laptop, no_trace):
     no_trace.allow_grace(GRACE_SECONDS)
     with sharing(laptop) as first:
         agent = first.ready()["agent"]
         with shared(laptop) as second, conversation(laptop, second) as says:
             first.process.kill()
             assert [each["command"] for each in listed(laptop, 1)] == ["forward"]
-            with shared(laptop) as third:
+            with shared(laptop, "--cpu=50m:2") as third:
                 assert third.ready()["agent"] == agent
+                note = third.event("note")["message"]
             says(b"still here")
             assert second.ready()["agent"] == agent
-
-
-def test_all_killed_leave_nothing(laptop, no_trace):
-    no_trace.allow_grace(GRACE_SECONDS)
-    with sharing(laptop) as first, sharing(laptop) as second:
-        for each in (first, second):
-            each.ready()
-        for each in (first, second):
-            each.process.kill()
+    assert note.startswith("The shared agent is as ")
+    assert note.endswith(" has begun it: --cpu nothing instead of 50m:2.")
 
 
 def test_killed_while_it_starts_leaves_nothing_but_what_others_want(laptop, no_trace):
@@ -125,15 +119,17 @@ def test_killed_while_it_starts_leaves_nothing_but_what_others_want(laptop, no_t
             second.ready()
 
 
-def test_those_who_begin_at_once_have_one_agent(lab, laptop):
+def test_those_who_begin_at_once_have_one_agent_which_goes_when_all_are_killed(
+    lab, laptop, no_trace
+):
+    no_trace.allow_grace(GRACE_SECONDS)
     with sharing(laptop) as first, sharing(laptop) as second, sharing(laptop) as third:
         sessions = (first, second, third)
         pods = {each.ready()["agent"] for each in sessions}
         assert len(pods) == 1
         assert len(agents(lab)) == 2
         for each in sessions:
-            each.interrupt()
-        assert [each.end() for each in sessions] == [0, 0, 0]
+            each.process.kill()
 
 
 def test_one_new_pod_serves_all_when_theirs_is_lost(lab, laptop):
@@ -151,14 +147,6 @@ def test_one_new_pod_serves_all_when_theirs_is_lost(lab, laptop):
         for each in sessions:
             with conversation(laptop, each) as says:
                 says(b"here again")
-
-
-def test_agent_is_left_as_it_is_by_who_wants_another(laptop):
-    with shared(laptop) as first, shared(laptop, "--cpu=50m:2") as second:
-        note = second.event("note")["message"]
-        assert "The shared agent is as " in note
-        assert "--cpu nothing instead of 50m:2." in note
-        assert second.ready()["agent"] == first.ready()["agent"]
 
 
 def test_each_session_has_a_direct_way_of_its_own(lab, laptop):

@@ -23,7 +23,7 @@ from towline.relay.stream import Stream
 
 # What may wait here for one of them, or for whom it speaks to: one who floods or stalls leaves the
 # pod's memory to the others. And by how much the windows of a transport may grow, within that.
-MOST_BYTES = 96 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024
 MOST_GROWTH = 16 * 1024 * 1024
 # Of what is said in a hello, and shown to others.
 _LONGEST_WORD = 128

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from tests.unit.relay.links import LocalTransport, Memory, Recorder, memory
+from towline.relay.outbox import Allowance
 from towline.relay.splice import COPY_BYTES, SMALL_BYTES, TURN_BYTES, Splice, reason_of
 from towline.wire.frames import Buffer, Kind, Reason
 
@@ -25,6 +26,38 @@ async def test_credit_is_withheld_while_the_local_reader_is_slow() -> None:
         await link.carry()
         assert len(local.drained) == window
         assert near.stream.credit >= window * 3 // 4
+
+
+async def test_what_waits_is_taken_from_the_allowance_and_given_back() -> None:
+    allowance = Allowance(1 << 20)
+    async with memory() as link:
+        near, splice = await unjoined(link, allowance)
+        near.stream.send(bytes(1000))
+        await link.carry()
+        assert allowance.left == (1 << 20) - 1000
+        local = LocalTransport(splice)
+        assert allowance.left == 1 << 20
+        near.stream.send(bytes(near.stream.credit))
+        await link.carry()
+        assert allowance.left < 1 << 20
+        local.drain()
+        assert allowance.left == 1 << 20
+
+        splice.data_received(bytes(splice_credit(link) + 1000))
+        assert allowance.left < 1 << 20
+        splice.reset(Reason.CANCELLED)
+        splice.connection_lost(None)
+        assert allowance.left == 1 << 20
+
+
+async def test_stream_for_which_nothing_is_left_of_the_allowance_is_reset() -> None:
+    async with memory() as link:
+        near, splice = await unjoined(link, Allowance(1000))
+        local = LocalTransport(splice)
+        splice.data_received(bytes(splice_credit(link) + 1001))
+        await link.carry()
+        assert near.told[-1] == Reason.EXHAUSTED
+        assert local.ends == ["aborted"]
 
 
 async def test_local_reading_stops_without_credit_and_goes_on_with_it() -> None:
@@ -286,9 +319,9 @@ async def spliced(link: Memory) -> tuple[Recorder, Splice, LocalTransport]:
     return near, splice, LocalTransport(splice)
 
 
-async def unjoined(link: Memory) -> tuple[Recorder, Splice]:
+async def unjoined(link: Memory, allowance: Allowance | None = None) -> tuple[Recorder, Splice]:
     """A stream whose far end is a splice that waits for its local connection."""
     near, far = await link.stream()
-    splice = Splice(far.stream)
+    splice = Splice(far.stream, allowance=allowance)
     far.stream.incoming = False  # it is accepted already
     return near, splice

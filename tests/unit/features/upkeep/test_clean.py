@@ -16,8 +16,9 @@ from tests.unit.features.upkeep.leftovers import (
     cluster,
     intercepting,
 )
-from towline.agent.telling import BACK, GONE
+from towline.agent.telling import BACK, GONE, tell_users
 from towline.agent.undo import ANNOTATION
+from towline.cluster.sharing import SHARED
 from towline.errors import AccessError
 from towline.features.upkeep import clean as module
 from towline.features.upkeep.clean import Cleaning, Deed, clean
@@ -258,3 +259,14 @@ async def test_kinds_that_may_not_be_listed_are_told(place: Cluster) -> None:
     done = await cleaned(place)
     assert {right.resource for right in done.missing} == {"roles", "deployments"}
     assert await place.is_as_it_was()
+
+
+@pytest.mark.parametrize("users", [[], [{"who": "bob", "command": "connect", "since": ""}]])
+async def test_agent_that_several_share_is_left_to_itself(
+    place: Cluster, capsys: pytest.CaptureFixture[str], users: list[dict[str, str]]
+) -> None:
+    """It ends by itself when nobody uses it, or waits for those who may come back."""
+    tell_users(users)
+    await place.agent(role=SHARED, log=capsys.readouterr().err)
+    assert [deed for deed, _ in deeds(await cleaned(place))] == [Deed.LEAVE]
+    assert await place.is_there(JOBS, AGENT)
