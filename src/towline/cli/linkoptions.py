@@ -26,9 +26,11 @@ transport_option: Decorator = click.option(
 )
 
 share_option: Decorator = click.option(
-    "--share",
-    is_flag=True,
-    help="Use one agent of the namespace together with all who say so; it ends with the last one.",
+    "--share/--no-share",
+    default=False,
+    show_default=True,
+    help="Whether to use one agent of the namespace together with all who do so, which ends with "
+    "the last one.",
 )
 
 
@@ -40,7 +42,7 @@ def link_of(chosen: Mapping[str, Any], tell: Narrator) -> LinkOptions:
             raise UsageError(
                 "--share cannot be had with --via: in a pod of somebody else's each transport has "
                 "an agent of its own, which ends with it.",
-                "Leave out one of the two.",
+                "Leave out one of the two, or say --no-share if it is set for always.",
             )
         agent = shared(agent)
     return LinkOptions(agent, chosen["timeout"], _transport_of(chosen))
