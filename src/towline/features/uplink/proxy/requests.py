@@ -95,7 +95,7 @@ class Requests:
             raise Malformed(str(error), http.bad_answer(target)) from None
         finally:
             if there is not None:
-                there.abort()
+                (there.close if exchange.is_over else there.abort)()
 
     async def _ask(self, exchange: Exchange, there: Wire) -> NoReturn:
         """Tell the target, also that the client says no more, as then it may be gone.

@@ -10,7 +10,7 @@ from towline.features.uplink.dialled import Dialled
 from towline.features.uplink.joined import Side
 from towline.features.uplink.listening import join as join_stream
 from towline.features.uplink.proxy.whose import Unknown, Whose
-from towline.features.uplink.proxy.wires import Far, Near, Refusal, Wire
+from towline.features.uplink.proxy.wires import DIAL_SECONDS, Far, Near, Refusal, Wire
 from towline.features.uplink.reach import PATIENCE_SECONDS
 from towline.link.link import Link
 from towline.relay.peer import LinkLost
@@ -20,9 +20,6 @@ from towline.wire.frames import Kind, Reason
 from towline.wire.target import Target
 
 P = TypeVar("P", bound=asyncio.Protocol)
-
-# A destination that has not answered by then does not.
-DIAL_SECONDS = 60.0
 
 
 class Ways:

@@ -12,6 +12,11 @@ from towline.relay.splice import TURN_BYTES, reason_of
 from towline.relay.stream import Stream
 from towline.wire.frames import Buffer, Reason
 
+# A destination that has not answered by then does not.
+DIAL_SECONDS = 60.0
+# So long a target has for its own end, when all is said.
+PARTING_SECONDS = 2.0
+
 
 class Refusal(Exception):  # noqa: N818
     """There is no connection, or none any more, for a reason."""
@@ -32,6 +37,9 @@ class Wire(Protocol):
 
     def end(self) -> None:
         """Say no more."""
+
+    def close(self) -> None:
+        """All is said and heard: end it in order."""
 
     def abort(self) -> None:
         """Cut it off."""
@@ -73,6 +81,10 @@ class Near(asyncio.Protocol):
         if not self.transport.is_closing():
             with suppress(OSError):  # it has been reset
                 self.transport.write_eof()
+
+    def close(self) -> None:
+        """See the protocol."""
+        sockets.close_in_order(self.transport)
 
     def abort(self) -> None:
         """See the protocol."""
@@ -134,6 +146,8 @@ class Far:
         self._lost: Reason | None = None
         self._news = asyncio.Event()
         self._room = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._patience = self._loop.call_later(DIAL_SECONDS, self._give_up)
 
     async def read(self) -> bytes:
         """See the protocol."""
@@ -165,12 +179,20 @@ class Far:
         """See the protocol."""
         self._stream.send_eof()
 
+    def close(self) -> None:
+        """See the protocol."""
+        self.end()
+        self._patience.cancel()
+        self._patience = self._loop.call_later(PARTING_SECONDS, self.abort)
+
     def abort(self) -> None:
         """See the protocol."""
+        self._patience.cancel()
         self._stream.reset(Reason.CANCELLED)
 
     def accepted(self) -> None:
-        """What it says tells as much."""
+        """There is a connection; whoever reads hears by what it says."""
+        self._patience.cancel()
 
     def data(self, data: Buffer) -> None:
         """Keep it; credit is given when it is read."""
@@ -184,6 +206,7 @@ class Far:
 
     def reset(self, reason: Reason) -> None:
         """Tell whoever waits."""
+        self._patience.cancel()
         self._lost = reason
         self._news.set()
         self._room.set()
@@ -191,3 +214,7 @@ class Far:
     def credit(self) -> None:
         """More may be said."""
         self._room.set()
+
+    def _give_up(self) -> None:
+        self._stream.reset(Reason.CANCELLED)
+        self.reset(Reason.TIMED_OUT)

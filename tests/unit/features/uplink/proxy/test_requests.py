@@ -195,3 +195,22 @@ async def test_target_is_let_go_when_its_client_is_gone(host: str) -> None:
         await asyncio.wait_for(asked.wait(), SECONDS)
         writer.transport.abort()
         await asyncio.wait_for(gone.wait(), SECONDS)
+
+
+@either_way
+async def test_target_is_let_go_in_order_when_it_has_answered(host: str) -> None:
+    ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 Done\r\n\r\n")
+        ended.set_result(await reader.read())
+
+    async with proxy() as (port, _), answering(answer) as there:
+        reader, writer = await asyncio.open_connection(HERE, port)
+        writer.write(get(host, there))
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SECONDS)).startswith(
+            b"HTTP/1.1 204 "
+        )
+        assert await asyncio.wait_for(ended, SECONDS) == b"", "a reset would be an error"
+        writer.close()
