@@ -7,15 +7,17 @@ end proves who it is (TLS 1.3), and whoever else answers at that address is refu
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 import socket
 import ssl
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 from weakref import WeakSet
 
+from towline.link import certificate
 from towline.link.link import Connect
 from towline.relay import identity
 from towline.relay.peer import LinkLost, Peer
@@ -29,9 +31,7 @@ log = logging.getLogger(__name__)
 OFFER_SECONDS = 10.0
 # A longer way than through the API is none worth taking.
 CONNECT_SECONDS = 2.0
-# Of the certificate: whatever the clocks of both ends say.
-_VALID = datetime.timedelta(days=3650)
-_NAME = "towline"
+_MAKER = (sys.executable, "-P", "-m", certificate.__name__)
 
 
 class NotReachable(Exception):  # noqa: N818
@@ -88,7 +88,7 @@ class Direct:
         """
         try:
             if self._identity is None:
-                self._identity = await asyncio.to_thread(new_identity)
+                self._identity = await _new_identity()
             answer = await request(peer, Kind.DIRECT, self._identity.pem, OFFER_SECONDS)
         except (StreamReset, LinkLost, OSError) as error:  # of time, and of having no memory file
             raise NotReachable(f"the agent does not listen: {error}") from error
@@ -137,32 +137,22 @@ async def _dial_one(
         raise
 
 
-def new_identity() -> _Identity:
-    """Make a key, and a certificate by itself, which nobody has but who is given them."""
-    # They take as long to import as much else, and are seldom needed.
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+async def _new_identity() -> _Identity:
+    """By a process of its own: what it takes to make a key would stay in this one's memory."""
+    maker = await asyncio.create_subprocess_exec(
+        *_MAKER, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+    )
+    try:
+        pem, _ = await maker.communicate()
+    finally:
+        if maker.returncode is None:
+            maker.kill()
+            await maker.wait()
+    if maker.returncode:
+        raise NotReachable("no key could be made for it")
+    return identity_of(pem)
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, _NAME)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _VALID)
-        .not_valid_after(now + _VALID)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    pem = certificate + secret
+
+def identity_of(pem: bytes) -> _Identity:
+    """What a key with its certificate is used as."""
     return _Identity(pem, identity.context(pem, server=False))

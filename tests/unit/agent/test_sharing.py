@@ -14,7 +14,7 @@ from tests.unit.agent.running import LONG_GRACE_SECONDS, SECONDS, Conversation, 
 from tests.unit.agent.test_process import echo
 from towline.agent.telling import users
 from towline.agent.users import MOST_BYTES
-from towline.link import direct
+from towline.link import certificate, direct
 from towline.relay.peer import Peer
 from towline.relay.request import request
 from towline.relay.stream import Stream
@@ -241,7 +241,7 @@ async def until_closed(connection: socket.socket) -> None:
 async def test_direct_way_of_each_session_is_its_own() -> None:
     async with shared() as running:
         alice, bob = await join(running, "alice"), await join(running, "bob")
-        keys = {who: direct.new_identity() for who in (alice, bob)}
+        keys = {who: direct.identity_of(certificate.new()) for who in (alice, bob)}
         ports = {
             who: int.from_bytes(await request(who, Kind.DIRECT, key.pem, SECONDS), "big")
             for who, key in keys.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.unit.link.agents import Cluster
 from towline.agent.server import Agent
+from towline.link import certificate
 from towline.link import direct as module
 from towline.link.direct import Direct, NotReachable
 from towline.relay import identity
@@ -99,6 +101,14 @@ async def test_key_is_the_same_for_as_long_as_the_session() -> None:
         second.close()
 
 
+async def test_way_without_a_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAKER", (sys.executable, "-c", "raise SystemExit(1)"))
+    async with beginning() as (_, direct, peer):
+        with pytest.raises(NotReachable, match="no key"):
+            await direct.find(peer, HERE, "lo")
+        assert not direct.is_open
+
+
 async def test_who_has_no_key_gets_nothing_and_keeps_nobody_up() -> None:
     agent = Agent(grace_seconds=0.5)
     loop = asyncio.get_running_loop()
@@ -106,7 +116,7 @@ async def test_who_has_no_key_gets_nothing_and_keeps_nobody_up() -> None:
     port = server.sockets[0].getsockname()[1]
     _, peer = await loop.create_connection(make_peer, "127.0.0.1", port)
     await peer.ready()
-    pem, other = module.new_identity().pem, module.new_identity().pem
+    pem, other = certificate.new(), certificate.new()
     door = await port_for(peer, pem)
     stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
@@ -129,7 +139,7 @@ async def test_who_has_no_key_gets_nothing_and_keeps_nobody_up() -> None:
 
 async def test_who_answers_without_the_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async with beginning() as (_, direct, peer):
-        context = identity.context(module.new_identity().pem, server=True)
+        context = identity.context(certificate.new(), server=True)
         context.verify_mode = ssl.CERT_NONE
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
         port = server.sockets[0].getsockname()[1]
@@ -154,7 +164,7 @@ async def test_what_stands_in_the_way_is_told() -> None:
 
 async def test_nobody_is_listened_for_where_there_is_no_way() -> None:
     async with beginning() as (_, direct, peer):
-        pem = module.new_identity().pem
+        pem = certificate.new()
         door = await port_for(peer, pem)
         socket.create_connection(("127.0.0.1", door)).close()
         assert await port_for(peer, b"") == 0
