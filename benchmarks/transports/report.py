@@ -81,8 +81,10 @@ def _datagrams(found: dict[str, Any], title: str) -> Iterator[str]:
         yield row(f"round trip, {what} (ms)", *cells)
     for offer in found["direct"]["offers"]:
         seen = (found[way]["offers"][offer] for way in DATAGRAM_WAYS)
-        cells = (f"{each['rate']:.0f}, {each['loss']:.1%}" for each in seen)
-        yield row(f"{offer}: came in a second, lost", *cells)
+        cells = (
+            f"{each['rate']:.0f} of {each['offered']:.0f}, {each['loss']:.1%}" for each in seen
+        )
+        yield row(offer, *cells)
 
 
 def _lookups(found: dict[str, Any], title: str) -> Iterator[str]:
