@@ -1,9 +1,10 @@
-"""The laptop's way to the API server, cut for a while."""
+"""The laptop's way to the cluster, cut or slow for a while."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from lab import network
 from lab.cluster import Lab
@@ -11,6 +12,8 @@ from tests.e2e.laptop import Laptop
 
 SILENCE = "drop"
 REFUSAL = "reject with tcp reset"
+
+Run = Callable[[Sequence[str]], subprocess.CompletedProcess[str]]
 
 _DELAYED = (network.DELAYED_API_PORT, network.DELAYED_API_PORT + network.MAX_RTT_MS)
 
@@ -68,6 +71,23 @@ def cut(laptop: Laptop, port: int) -> Iterator[None]:
         yield
     finally:
         _nft(laptop.lab, f"delete table inet cut{port}")
+
+
+@contextmanager
+def narrowed(lab: Lab, megabits: int, milliseconds: int) -> Iterator[None]:
+    """So much passes in a second meanwhile, either way; what has to wait for longer is lost."""
+    shape = f"root tbf rate {megabits}mbit burst 64kb latency {milliseconds}ms".split()
+    ends = ((lab.run_in_laptop, "eth0"), (lab.run_in_node, "up0"))
+    with ExitStack() as stack:
+        for run, device in ends:
+            _tc(run, "add", device, *shape)
+            stack.callback(_tc, run, "del", device, "root")
+        yield
+
+
+def _tc(run: Run, verb: str, device: str, *what: str) -> None:
+    done = run(["tc", "qdisc", verb, "dev", device, *what])
+    assert done.returncode == 0, done.stderr
 
 
 def _nft(lab: Lab, rules: str) -> None:

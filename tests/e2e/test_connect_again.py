@@ -25,8 +25,6 @@ from towline.cluster.job import AGENT_PORT
 BACK_SECONDS = 60
 # A link that is silent for so long is taken to be lost.
 SILENT_SECONDS = 15
-# Kubernetes' controllers pause for up to half a minute when the API server was gone.
-CONTROLLERS_SECONDS = 60
 
 pytestmark = pytest.mark.usefixtures("no_trace")
 

@@ -10,8 +10,9 @@ from lab import network
 from lab.settings import NODE_NAME, PODS_V4
 from tests.e2e import objects
 from tests.e2e.echoing import PAUSE_SECONDS, Echo, Pump
+from tests.e2e.faults import CONTROLLERS_SECONDS
 from tests.e2e.returning import PROMISED_SECONDS, assert_back, start_of_agent, told
-from tests.e2e.test_connect_again import CONTROLLERS_SECONDS, evict
+from tests.e2e.test_connect_again import evict
 from tests.e2e.test_forward import local
 from tests.e2e.tow import connected, starting
 
@@ -64,7 +65,7 @@ def overload(laptop, host, session, name, seen):
 
 def test_api_server_that_starts_anew(lab, laptop, no_trace):
     """What goes through it is reset. What goes directly to the agent does not notice."""
-    no_trace.cluster_seconds = CONTROLLERS_SECONDS
+    no_trace.cluster_seconds += CONTROLLERS_SECONDS
     with (
         forwarded_directly(lab, laptop) as (direct, where),
         connected(laptop, "--grace=60", "--transport=api") as session,
