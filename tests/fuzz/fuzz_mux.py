@@ -105,7 +105,7 @@ def _frame(chance: random.Random) -> bytes:
         payload = bytes(8)
     elif kind in (FrameType.ACCEPT, FrameType.EOF, FrameType.BLOCKED):
         payload = b""
-    elif kind == FrameType.WINDOW:
+    elif kind in (FrameType.WINDOW, FrameType.RETURN):
         payload = struct.pack("!I", chance.choice([0, 1, 100, 1 << 31]))
     elif kind == FrameType.RESET:
         payload = bytes((chance.randrange(12),))

@@ -44,8 +44,7 @@ class Direct:
             stream.reset(Reason.UNSUPPORTED)
             return
         stream.accept()
-        stream.send(self._port.to_bytes(2, "big"))
-        stream.send_eof()
+        asked.send(self._port.to_bytes(2, "big"))
 
     def close(self) -> None:
         """Listen no more; transports go on. Idempotent."""

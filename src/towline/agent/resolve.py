@@ -29,7 +29,6 @@ async def resolve(stream: Stream, question: Message) -> None:
             stream.reset(Reason.UNSUPPORTED)
             return
         stream.accept()
-        stream.send(answer)
-        stream.send_eof()
+        question.send(answer)
         return
     stream.reset(Reason.TIMED_OUT)

@@ -59,8 +59,7 @@ class Routing:
             stream.reset(Reason.UNSUPPORTED)
             return
         stream.accept()
-        stream.send(json.dumps(answer).encode())
-        stream.send_eof()
+        message.send(json.dumps(answer).encode())
 
     async def _take(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
         error = ""

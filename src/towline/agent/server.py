@@ -27,8 +27,9 @@ from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
 from towline.relay.request import Message
 from towline.relay.splice import Splice
 from towline.relay.stream import Stream
+from towline.wire.budget import Budget
 from towline.wire.frames import Kind, Reason
-from towline.wire.mux import MAX_GROWTH, Mux
+from towline.wire.mux import Mux
 
 
 class _Keepalive(NamedTuple):
@@ -139,6 +140,7 @@ class Agent:
         self.interception = Interception(intercepted, self._run, redirecting)
         self._user = User(self.accept)  # the session, unless there are several
         self._users = Users(self.accept, self.end, grace_seconds) if shared else None
+        self._budget = Budget()
         self._routed = routed
         self._routing: Routing | None = None
         self._changed = changed
@@ -170,7 +172,7 @@ class Agent:
             Mux(
                 client=False,
                 hello={"version": __version__, **pod.facts()},
-                max_growth=MOST_GROWTH if self._users else MAX_GROWTH,
+                budget=Budget(MOST_GROWTH) if self._users else self._budget,
             ),
             on_hello=lambda hello: self._users.greet(peer, hello) if self._users else None,
             on_opened=lambda *opened: self._on_opened(peer, *opened),

@@ -73,6 +73,7 @@ class _Arrival(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._stream: Stream | None = None
         self._kept = bytearray()
+        self._sent = 0  # of what is kept, to the claimant of now
         self._eof = False
         self._patience: asyncio.TimerHandle | None = None
         self._judging = False
@@ -98,8 +99,8 @@ class _Arrival(asyncio.Protocol):
         self._kept += data
         if self._judging:
             self._judge()
-        elif self._stream is not None:
-            self._stream.send(data)
+        else:
+            self.credit()
         if len(self._kept) >= KEPT_BYTES:
             self._transport.pause_reading()
 
@@ -108,8 +109,8 @@ class _Arrival(asyncio.Protocol):
         self._eof = True
         if self._judging:
             self._offer()
-        elif self._stream is not None:
-            self._stream.send_eof()
+        else:
+            self.credit()
         return True
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -125,13 +126,17 @@ class _Arrival(asyncio.Protocol):
         self._end_offer()
         self._port.context.underway.open -= 1
         assert stream is not None
+        rest = bytes(self._kept[self._sent :])
+        self._kept.clear()
         splice = Splice(stream)
         self._transport.set_protocol(splice)
         splice.connection_made(self._transport)
+        if rest:
+            splice.data_received(rest)
         if self._eof:
             splice.eof_received()
         else:
-            self._transport.resume_reading()
+            splice.credit()  # it reads on, as soon as all that was said has gone
 
     def data(self, data: Buffer) -> None:
         """Nothing comes before the stream is accepted."""
@@ -140,7 +145,15 @@ class _Arrival(asyncio.Protocol):
         """Nothing comes before the stream is accepted."""
 
     def credit(self) -> None:
-        """What is kept is less than a window."""
+        """Send what the claimant has not got yet."""
+        stream = self._stream
+        if stream is None:
+            return
+        size = min(len(self._kept) - self._sent, stream.credit)
+        stream.send(bytes(self._kept[self._sent : self._sent + size]))
+        self._sent += size
+        if self._eof and self._sent == len(self._kept):
+            stream.send_eof()
 
     def reset(self, reason: Reason) -> None:
         """The claimant does not take it, or is gone: there may be another."""
@@ -172,9 +185,8 @@ class _Arrival(asyncio.Protocol):
             self._pass_by()
             return
         stream.handler = self
-        stream.send(bytes(self._kept))
-        if self._eof:
-            stream.send_eof()
+        self._sent = 0
+        self.credit()
         self._patience = self._loop.call_later(ACCEPT_SECONDS, self._give_up)
 
     def _give_up(self) -> None:

@@ -95,8 +95,7 @@ class Users:
             await asked.done
             others = [user.told() for user in self._there() if user is not self.of(peer)]
             stream.accept()
-            stream.send(json.dumps(others).encode())
-            stream.send_eof()
+            asked.send(json.dumps(others).encode())
 
     def leave(self, peer: Peer) -> None:
         """Its session says goodbye, for itself alone."""

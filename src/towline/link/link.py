@@ -16,6 +16,7 @@ from towline.kube.streams import PortForwardError
 from towline.link.awakening import Awakening
 from towline.relay.peer import LinkLost, Peer
 from towline.relay.stream import Stream
+from towline.wire.budget import Budget
 from towline.wire.frames import Buffer, Kind, ProtocolError
 from towline.wire.mux import Mux
 
@@ -88,6 +89,7 @@ class Link:
         self._on_transport = on_transport
         self._on_opened = on_opened
         self._wanted = transports
+        self._budget = Budget()
         self._peers: list[Peer] = []
         self._gone_received = self._gone_sent = 0
         self._changed = _Pulse()
@@ -246,7 +248,7 @@ class Link:
 
         def make() -> Peer:
             return Peer(
-                Mux(client=True, hello=self._hello),
+                Mux(client=True, hello=self._hello, budget=self._budget),
                 on_opened=self._on_opened,
                 on_silence=lambda _: self._look("nothing is heard from the agent"),
                 on_lost=lambda error: self._remove(peer, error),

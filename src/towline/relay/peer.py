@@ -78,16 +78,14 @@ class Peer(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._silent = 0  # ticks since something was last received
-        self._told_silent = False
         self._pinged = (0, 0.0)  # the last ping's token, and when it was sent
-        self._lost = False
+        self._lost = self._told_silent = self._write_paused = self._flush_planned = False
         self._error: BaseException | None = None
-        self._write_paused = False
         self._queued = 0  # payload bytes in the mux, not in the transport yet
-        self._flush_planned = False
         self._flushed = 0.0  # loop time of the last write
-        self._waiting: deque[Stream] = deque()
+        self.waiting: deque[Stream] = deque()  # for a turn, each with what it has read
         self._turn: Stream | None = None
+        self.room = memoryview(bytearray(WRITE_HIGH_BYTES))  # where any stream reads what it sends
 
     # -- for users
 
@@ -228,11 +226,11 @@ class Peer(asyncio.Protocol):
         if self._turn is stream:
             self._turn = None
             return True
-        if not (self._busy() or self._waiting):
+        if not (self._busy() or self.waiting):
             return True
         if not stream.waiting:
             stream.waiting = True
-            self._waiting.append(stream)
+            self.waiting.append(stream)
         return False
 
     def count_queued(self, size: int) -> None:
@@ -270,14 +268,14 @@ class Peer(asyncio.Protocol):
                 # One buffer: a transport would send several one by one, or join them itself.
                 self._transport.write(b"".join(output) if len(output) > 1 else output[0])
                 self._flushed = self._loop.time()
-            if self._write_paused or not self._waiting:
+            if self._write_paused or not self.waiting:
                 break
             self._give_turns()
         self._flush_planned = False
 
     def _give_turns(self) -> None:
-        while self._waiting and not self._busy():
-            stream = self._waiting.popleft()
+        while self.waiting and not self._busy():
+            stream = self.waiting.popleft()
             stream.waiting = False
             if stream.closed or stream.handler is None:
                 continue
@@ -296,12 +294,10 @@ class Peer(asyncio.Protocol):
     def _opened(self, event: events.Opened) -> None:
         stream = Stream(self, event.stream, incoming=True)
         self.streams[stream.id] = stream
-        if self._on_opened is None:
-            stream.reset(Reason.UNSUPPORTED)
-        else:
+        if self._on_opened is not None:
             self._on_opened(stream, event.kind, event.target)
-            if stream.handler is None:
-                stream.reset(Reason.UNSUPPORTED)
+        if stream.handler is None:
+            stream.reset(Reason.UNSUPPORTED)
 
     def _accepted(self, event: events.Accepted) -> None:
         if handler := self._handler(event.stream):
@@ -362,6 +358,8 @@ class Peer(asyncio.Protocol):
         if self._silent:
             self._ping()
         self._silent += 1
+        self.mux.give_back()
+        self.flush_soon()
 
     def _ping(self) -> None:
         self._pinged = (self._pinged[0] + 1, self._loop.time())
@@ -389,7 +387,8 @@ class Peer(asyncio.Protocol):
         if not self._ready.done():
             self._ready.set_exception(error or LinkLost("the link was closed"))
             self._ready.exception()  # perhaps nobody waits for it
-        self._waiting.clear()
+        self.waiting.clear()
+        self.mux.close()
         streams = list(self.streams.values())
         self.streams.clear()
         for stream in streams:

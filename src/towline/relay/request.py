@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from towline.relay.outbox import Outbox
 from towline.wire.frames import Buffer, Kind, Reason
+from towline.wire.mux import INITIAL_WINDOW
 
 if TYPE_CHECKING:
     from towline.relay.peer import Peer
@@ -32,10 +34,10 @@ async def request(
     Raises asyncio.TimeoutError after `timeout` seconds, StreamReset, or LinkLost when the
     link takes no streams. However it ends, no stream is left.
     """
-    stream = peer.open(kind, target, data=payload)
+    stream = peer.open(kind, target, data=payload[:INITIAL_WINDOW])
     answer = Message(stream)
     try:
-        stream.send_eof()
+        answer.send(payload[INITIAL_WINDOW:])
         return await asyncio.wait_for(answer.done, timeout)
     finally:
         stream.reset(Reason.CANCELLED)  # nothing happens if it has ended
@@ -44,8 +46,8 @@ async def request(
 class Message:
     """Gathers what the other end sends on a stream until its EOF; becomes the stream's handler.
 
-    For the answering end too: `await message.done`, then `stream.accept()`, `stream.send`
-    and `stream.send_eof()`, or `stream.reset`.
+    For the answering end too: `await message.done`, then `stream.accept()` and `message.send`, or
+    `stream.reset`.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -53,13 +55,22 @@ class Message:
         """The message, or StreamReset."""
         self._stream = stream
         self._parts = bytearray()
+        self._outbox = Outbox(stream, LONGEST_MESSAGE)
         stream.handler = self
+
+    def send(self, data: Buffer) -> None:
+        """Send the message, or what is left of it, and the EOF; as soon as there is credit."""
+        now = data[: self._stream.credit]
+        self._stream.send(now)
+        self._outbox.put(data[len(now) :])
+        self._outbox.put_eof()
 
     def accepted(self) -> None:
         """Wait for the message itself."""
 
     def credit(self) -> None:
-        """Nothing waits to be sent."""
+        """Send what waits."""
+        self._outbox.push()
 
     def data(self, data: Buffer) -> None:
         """Gather; messages are short."""
@@ -76,5 +87,6 @@ class Message:
 
     def reset(self, reason: Reason) -> None:
         """There will be no message."""
+        self._outbox.clear()
         if not self.done.done():
             self.done.set_exception(StreamReset(reason))

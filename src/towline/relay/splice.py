@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections import deque
 from typing import TYPE_CHECKING, Callable, cast
 
 from towline.relay import sockets
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
 TURN_BYTES = 64 * 1024
 # Up to this much goes out without waiting for a turn: keystrokes, requests, small answers.
 SMALL_BYTES = 8 * 1024
-# Data comes in views of what the link received at once, some hundred KiB. So small a piece is kept
-# as a copy, lest many of them hold a whole such buffer each while the local reader is slow.
+# Data comes in views of what the link received at once, some hundred KiB. So small a piece, and
+# what waits, is kept as a copy, lest it hold a whole such buffer while the local reader is slow.
 COPY_BYTES = 8 * 1024
-# What may wait for a slow local reader beyond the kernel's buffer before credit is withheld.
-WRITE_HIGH_BYTES = 256 * 1024
 
 _REASONS = {
     errno.ECONNREFUSED: Reason.REFUSED,
@@ -56,7 +55,7 @@ def reason_of(error: BaseException) -> Reason:
     return _REASONS.get(number[0], Reason.INTERNAL) if number else Reason.INTERNAL
 
 
-class Splice(asyncio.Protocol):
+class Splice(asyncio.BufferedProtocol):
     """The local connection's protocol and the stream's handler at once.
 
     Made with a stream, it becomes its handler. Then, at once or later, hand it to
@@ -85,12 +84,13 @@ class Splice(asyncio.Protocol):
         self._allowance = allowance
         self._counted = 0  # what of that is taken
         self._local: asyncio.Transport | None = None
-        # From the stream, before there was a local connection.
-        self._early: list[Buffer] = []
-        self._early_bytes = 0
+        # From the stream, waiting for the local side.
+        self._backlog: deque[bytearray] = deque()
+        self._backlog_bytes = 0
         # From the local side, waiting for credit or a turn.
         self._unsent = memoryview(b"")
-        # Bytes written to the local side, credit for which is withheld.
+        self._room = memoryview(b"")
+        # Bytes that the transport of the local side has not got rid of.
         self._held = 0
         self._writable = True
         self._local_eof = False
@@ -117,23 +117,30 @@ class Splice(asyncio.Protocol):
             self.reset(reason_of(failure))
             return
         sockets.send_at_once(transport)
+        # What the kernel takes counts as read, and it would take megabytes.
+        sockets.keep_send_buffer_short(transport)
         sockets.reset_if_cut_off(transport)
-        self._local.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        early, self._early = self._early, []
-        self._early_bytes = 0
-        for data in early:  # before anything else: somebody waits for what it brings about
-            self.data(data)
+        self._local.set_write_buffer_limits(high=0)
+        self._write_on()  # before anything else: somebody waits for what it brings about
         self._count()
         if self._stream.incoming:
             self._stream.accept()
-        if self._stream_eof:
-            self._finish_local()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give room for no more than may be sent: a stream without credit keeps nothing here."""
+        self._room = self._stream.room()
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        data, self._room = bytes(self._room[:nbytes]), memoryview(b"")
+        self.data_received(data)
 
     def data_received(self, data: bytes) -> None:
         """Send local data, all that credit and the link allow, or stop reading."""
         if len(data) <= SMALL_BYTES and not self._unsent and len(data) <= self._stream.credit:
             self._stream.send(data)
-            if not self._stream.may_send():
+            if not (self._stream.credit and self._stream.may_send()):
                 self._pause()
             return
         self._unsent = memoryview(bytes(self._unsent) + data if self._unsent else data)
@@ -151,10 +158,12 @@ class Splice(asyncio.Protocol):
         self._writable = False
 
     def resume_writing(self) -> None:
-        """Give the credit that was withheld."""
+        """Give the credit for what was written, and write on."""
         self._writable = True
         held, self._held = self._held, 0
         self._stream.consumed(held)
+        if self._backlog:
+            self._write_on()
         self._count()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -164,6 +173,7 @@ class Splice(asyncio.Protocol):
         if not self._stream.closed:
             self._reason = reason_of(exc) if exc else Reason.CANCELLED
             self._stream.reset(self._reason)
+        self._drop_backlog()
         self._close()
 
     # -- the stream (StreamHandler)
@@ -174,28 +184,23 @@ class Splice(asyncio.Protocol):
             self._on_accepted()
 
     def data(self, data: Buffer) -> None:
-        """Write to the local side; give credit at once only while that keeps up."""
-        if len(data) <= COPY_BYTES:
-            data = bytes(data)
-        if self._local is None:
-            self._early.append(data)
-            self._early_bytes += len(data)
+        """Write to the local side, or keep it while that is slow; give credit for what it takes."""
+        if self._local is not None and self._writable:
+            self._write(bytes(data) if len(data) <= COPY_BYTES else data)
             self._count()
             return
-        if self._local.is_closing():
-            return
-        self._local.write(data)
-        if self._writable:
-            self._stream.consumed(len(data))
+        self._backlog_bytes += len(data)
+        if self._backlog and len(self._backlog[-1]) + len(data) <= COPY_BYTES:
+            self._backlog[-1] += data
         else:
-            self._held += len(data)
-            self._count()
+            self._backlog.append(bytearray(data))
+        self._count()
 
     def eof(self) -> None:
         """Pass the other end's half-close on."""
         self._stream_eof = True
         if self._local is not None:
-            self._finish_local()
+            self._write_on()
 
     def credit(self) -> None:
         """Send what waits, or read again."""
@@ -218,8 +223,37 @@ class Splice(asyncio.Protocol):
         self._count()
         if self._local_eof:
             self._finish_stream()
+        elif not self._stream.credit:
+            self._pause()
         elif self._local is not None:
             self._local.resume_reading()
+
+    def _write(self, data: Buffer) -> None:
+        local = cast("asyncio.Transport", self._local)
+        if local.is_closing():
+            self._stream.consumed(len(data))
+            return
+        self._held = len(data)
+        local.write(data)
+        if self._writable:
+            self._held = 0
+            self._stream.consumed(len(data))
+
+    def _write_on(self) -> None:
+        """Write what waits, as far as the local side takes it, and then pass an end on."""
+        while self._backlog and self._writable:
+            data = self._backlog.popleft()
+            self._backlog_bytes -= len(data)
+            self._write(data)
+        if self._stream_eof and not self._backlog:
+            self._finish_local()
+
+    def _drop_backlog(self) -> None:
+        unread = self._held + self._backlog_bytes
+        self._held = self._backlog_bytes = 0
+        self._backlog.clear()
+        self._stream.consumed(unread)
+        self._count()
 
     def _pause(self) -> None:
         if self._local is not None and not self._local_eof:
@@ -229,7 +263,7 @@ class Splice(asyncio.Protocol):
         """Take from the allowance what waits by now."""
         if self._allowance is None:
             return
-        waiting = self._early_bytes + self._held + len(self._unsent)
+        waiting = self._backlog_bytes + self._held + len(self._unsent)
         more, self._counted = waiting - self._counted, waiting
         self._allowance.left -= more
         if more > 0 and self._allowance.left < 0:
@@ -237,12 +271,12 @@ class Splice(asyncio.Protocol):
 
     def _finish_stream(self) -> None:
         self._stream.send_eof()
-        if self._stream_eof and self._local is not None:
+        if self._stream_eof and not self._backlog and self._local is not None:
             sockets.close_in_order(self._local)
 
     def _finish_local(self) -> None:
-        local = cast("asyncio.Transport", self._local)
-        if local.is_closing():
+        local = self._local
+        if local is None or local.is_closing():
             return
         try:
             local.write_eof()
@@ -254,8 +288,8 @@ class Splice(asyncio.Protocol):
 
     def _abort(self, reason: Reason) -> None:
         self._reason = reason
-        self._early.clear()
         self._unsent = memoryview(b"")
+        self._drop_backlog()
         if self._local is None:
             self._close()
         else:
@@ -265,7 +299,5 @@ class Splice(asyncio.Protocol):
         if self._closed:
             return
         self._closed = True
-        self._held = self._early_bytes = 0
-        self._count()
         if self._on_closed:
             self._on_closed(self._reason)

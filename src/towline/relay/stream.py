@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from towline.relay.peer import Peer
     from towline.wire.frames import Buffer, Reason
 
+# What those that wait for a turn may have read, each about the same part but no less than a little.
+WAITING_BYTES = 4 * 1024 * 1024
+LEAST_BYTES = 16 * 1024
+
 
 class StreamHandler(Protocol):
     """What a stream tells its holder. Called from the event loop; must neither block nor raise."""
@@ -32,7 +36,7 @@ class StreamHandler(Protocol):
 
 
 class Stream:
-    """One stream of a link. After its end all methods do nothing."""
+    """One stream of a link. After its end nothing is sent any more."""
 
     __slots__ = ("_eof_received", "_eof_sent", "_peer", "handler", "id", "incoming", "waiting")
 
@@ -55,6 +59,14 @@ class Stream:
     def credit(self) -> int:
         """How many bytes `send` takes now."""
         return 0 if self.closed else self._peer.mux.credit(self.id)
+
+    def room(self) -> memoryview:
+        """Where to read what is sent next: as much as may be sent. Others will read there as well.
+
+        While many wait for their turns that is little, as it will wait, too.
+        """
+        most = max(LEAST_BYTES, WAITING_BYTES // (len(self._peer.waiting) + 1))
+        return self._peer.room[: max(1, min(self.credit, most))]
 
     def may_send(self) -> bool:
         """Whether the link has room; if not, the handler's `credit` is called when it is our turn.
@@ -99,9 +111,12 @@ class Stream:
             self._peer.flush_soon()
 
     def consumed(self, size: int) -> None:
-        """Let the other end send `size` more bytes, for as many received that are done with."""
+        """Let the other end send `size` more bytes, for as many received that are done with.
+
+        Others may get the room, if it has ended: so it is to be called for all that came.
+        """
+        self._peer.mux.consumed(self.id, size)
         if not self.closed:
-            self._peer.mux.consumed(self.id, size)
             self._peer.flush_soon()
 
     def note_eof(self) -> None:

@@ -45,6 +45,7 @@ class FrameType(enum.IntEnum):
     PING = 7
     PONG = 8
     GOAWAY = 9
+    RETURN = 11
     BLOCKED = IGNORABLE | 10
 
 
@@ -113,6 +114,7 @@ _LENGTHS: dict[int, tuple[int, int]] = {
     FrameType.PONG: (_U64.size, _U64.size),
     FrameType.GOAWAY: (0, MAX_CONTROL_BYTES),
     FrameType.BLOCKED: (0, 0),
+    FrameType.RETURN: (_U32.size, _U32.size),
 }
 _OF_LINK = frozenset((FrameType.HELLO, FrameType.PING, FrameType.PONG, FrameType.GOAWAY))
 
@@ -150,13 +152,13 @@ def decode_hello(payload: Buffer) -> dict[str, object]:
     return properties
 
 
-def encode_window(stream: int, credit: int) -> bytes:
-    """Return a WINDOW frame that grants `credit` more bytes."""
-    return encode(FrameType.WINDOW, stream, _U32.pack(credit))
+def encode_credit(kind: FrameType, stream: int, credit: int) -> bytes:
+    """Return a WINDOW frame that grants so many bytes, or a RETURN of them."""
+    return encode(kind, stream, _U32.pack(credit))
 
 
-def decode_window(payload: Buffer) -> int:
-    """Return the bytes that a WINDOW frame grants."""
+def decode_credit(payload: Buffer) -> int:
+    """Return the bytes that a WINDOW grants or a RETURN returns."""
     credit: int = _U32.unpack(payload)[0]
     return credit
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from towline.wire import frames
+from towline.wire.budget import Budget
 from towline.wire.events import (
     Accepted,
     Credit,
@@ -25,14 +26,16 @@ from towline.wire.events import (
     Reset,
 )
 from towline.wire.frames import Buffer, FrameType, Kind, ProtocolError, Reason
-from towline.wire.state import StreamState
+from towline.wire.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-INITIAL_WINDOW = 512 * 1024
+    from towline.wire.state import StreamState
+
+# So much may wait unread for each stream, whatever it does.
+INITIAL_WINDOW = 64 * 1024
 MAX_WINDOW = 32 * 1024 * 1024  # of which three quarters are under way: 2.5 Gbit/s over 80 ms
-MAX_GROWTH = 64 * 1024 * 1024
 MAX_STREAMS = 65536
 MAX_CREDIT = 0x7FFFFFFF
 
@@ -52,9 +55,9 @@ class Mux:
     `client` decides only who uses odd stream ids (the client) and who even ones. `hello` is
     told to the peer and must be fit for JSON. `initial_window` (bytes) is part of the
     protocol: ends with different ones cannot talk. Windows of streams whose readers keep up
-    grow, each up to `max_window` bytes, all together by up to `max_growth` bytes; so no more
-    than that, and an initial window for each stream, can wait for readers that stall.
-    `max_streams` bounds how many the peer may have open.
+    grow, each up to `max_window` bytes, all together by what `budget` has; so no more than
+    that, and an initial window for each stream, can wait for readers that stall. `max_streams`
+    bounds how many the peer may have open.
     """
 
     def __init__(
@@ -64,21 +67,20 @@ class Mux:
         hello: Mapping[str, object] | None = None,
         initial_window: int = INITIAL_WINDOW,
         max_window: int = MAX_WINDOW,
-        max_growth: int = MAX_GROWTH,
+        budget: Budget | None = None,
         max_streams: int = MAX_STREAMS,
     ) -> None:
         self._initial_window = initial_window
-        self._max_window = max_window
-        self._growth_left = max_growth
+        self._windows = Windows(initial_window, max_window, budget or Budget())
         self._max_streams = max_streams
         self._decoder = frames.Decoder()
         self._streams: dict[int, StreamState] = {}
+        self._ended: dict[int, StreamState] = {}  # both ways, but not read to the end
         self._next_ours = 1 if client else 2
         self._next_theirs = 2 if client else 1
         self._open_theirs = 0
         self._leaving = False  # we sent GOAWAY
         self._left = False  # the peer did
-        self._blocked: list[int] = []
         self._out: list[Buffer] = [frames.encode_hello(hello or {})]
         self._handlers = {
             FrameType.HELLO: self._on_hello,
@@ -91,6 +93,7 @@ class Mux:
             FrameType.PONG: self._on_pong,
             FrameType.GOAWAY: self._on_goaway,
             FrameType.BLOCKED: self._on_blocked,
+            FrameType.RETURN: self._on_return,
         }
 
     # -- bytes and events
@@ -117,19 +120,14 @@ class Mux:
                 self._check_was_open(stream)
                 continue
             state.granted -= len(payload)
+            state.blocked = False
             if state.granted < 0 or state.eof_received or (state.ours and not state.accepted):
                 raise ProtocolError(f"stream {stream}: {state.error()}")
             events.append(Data(stream, payload))
         return events
 
     def take_output(self) -> list[Buffer]:
-        """Return, in order, the buffers to be sent, and forget them; bulk data is not copied.
-
-        To be called after the events of `receive` were handled: windows grow here, by how
-        far the user kept up with what was received.
-        """
-        if self._blocked:
-            self._grow_windows()
+        """Return, in order, the buffers to be sent, and forget them; bulk data is not copied."""
         out = self._out
         self._out = []
         return out
@@ -148,7 +146,7 @@ class Mux:
         if self._left or self._leaving or stream > frames.MAX_STREAM:
             raise StreamClosed("the link takes no new streams")
         self._next_ours += 2
-        self._streams[stream] = StreamState(self._initial_window, ours=True)
+        self._streams[stream] = self._windows.begin(ours=True)
         self._out.append(frames.encode(FrameType.OPEN, stream, bytes((kind,)) + target))
         return stream
 
@@ -178,6 +176,7 @@ class Mux:
         if not size:
             return
         state.credit -= size
+        state.idle = False
         if size <= _JOIN_BYTES:
             self._out.append(frames.pack_header(size, stream) + data)
         elif size <= frames.MAX_DATA_BYTES:
@@ -196,27 +195,46 @@ class Mux:
         state.eof_sent = True
         self._out.append(frames.encode(FrameType.EOF, stream))
         if state.eof_received:
-            self._forget(stream)
+            self._end(stream)
 
     def reset(self, stream: int, reason: Reason) -> None:
         """End the stream in both directions at once. Nothing happens if it has ended already."""
         if stream in self._streams:
-            self._forget(stream)
+            self._windows.drop(self._forget(stream))
             self._refuse(stream, reason)
 
     def consumed(self, stream: int, size: int) -> None:
         """Give the peer credit again, in time, for `size` bytes that the user is done with.
 
-        Nothing happens if the stream has ended. Raises ValueError for more than was received.
+        Nothing happens if the stream was reset. Raises ValueError for more than was received.
         """
-        state = self._streams.get(stream)
-        if state is None or state.eof_received:
+        state = self._streams.get(stream) or self._ended.get(stream)
+        if state is None:
             return
         if not 0 <= size <= state.unread:
             raise ValueError(f"{size} bytes consumed on stream {stream} of {state.unread} received")
-        credit = state.free(size)
-        if credit:
-            self._out.append(frames.encode_window(stream, credit))
+        self._grant(stream, self._windows.consumed(state, size))
+        if not state.window:
+            self._ended.pop(stream, None)
+
+    def give_back(self) -> None:
+        """Return most of the credit of streams on which nothing was sent since the last call.
+
+        To be called now and then: others may need the room that is kept for such a stream.
+        """
+        for stream, state in self._streams.items():
+            spare = state.credit - self._initial_window
+            if state.idle and spare > 0 and not state.eof_sent:
+                state.credit -= spare
+                self._out.append(frames.encode_credit(FrameType.RETURN, stream, spare))
+            state.idle = True
+
+    def close(self) -> None:
+        """Let others have what this link has of the budget: nothing is received any more."""
+        for state in (*self._streams.values(), *self._ended.values()):
+            self._windows.drop(state)
+        self._streams.clear()
+        self._ended.clear()
 
     # -- the link
 
@@ -247,7 +265,7 @@ class Mux:
             self._refuse(stream, Reason.EXHAUSTED)
         else:
             self._open_theirs += 1
-            self._streams[stream] = StreamState(self._initial_window, ours=False)
+            self._streams[stream] = self._windows.begin(ours=False)
             return Opened(stream, Kind(payload[0]), bytes(payload[1:]))
         return None
 
@@ -266,15 +284,15 @@ class Mux:
             return None
         if state.eof_received or (state.ours and not state.accepted):
             raise ProtocolError(f"stream {stream}: {state.error()}")
-        state.eof_received = True
+        self._windows.end(state)
         if state.eof_sent:
-            self._forget(stream)
+            self._end(stream)
         return Eof(stream)
 
     def _on_reset(self, stream: int, payload: Buffer) -> Event | None:
         if self._received_for(stream) is None:
             return None
-        self._forget(stream)
+        self._windows.drop(self._forget(stream))
         code = payload[0]
         return Reset(stream, Reason(code) if code in _REASONS else Reason.INTERNAL)
 
@@ -282,14 +300,24 @@ class Mux:
         state = self._received_for(stream)
         if state is None:
             return None
-        state.credit += frames.decode_window(payload)
+        state.credit += frames.decode_credit(payload)
         if state.credit > MAX_CREDIT:
             raise ProtocolError(f"stream {stream}: credit beyond {MAX_CREDIT} bytes")
         return None if state.eof_sent else Credit(stream)
 
     def _on_blocked(self, stream: int, _: Buffer) -> None:
-        if self._received_for(stream) is not None:
-            self._blocked.append(stream)
+        state = self._received_for(stream)
+        if state is not None and not state.eof_received:
+            self._grant(stream, self._windows.blocked(state))
+
+    def _on_return(self, stream: int, payload: Buffer) -> None:
+        state = self._received_for(stream)
+        if state is None or state.eof_received:
+            return
+        returned = frames.decode_credit(payload)
+        if returned > state.granted:
+            raise ProtocolError(f"stream {stream}: {returned} bytes returned of {state.granted}")
+        self._windows.take_back(state, returned)
 
     def _on_ping(self, _: int, payload: Buffer) -> None:
         self._out.append(frames.encode_ping(FrameType.PONG, frames.decode_ping(payload)))
@@ -329,24 +357,21 @@ class Mux:
         if stream >= (self._next_ours if ours else self._next_theirs):
             raise ProtocolError(f"stream {stream}: never opened")
 
-    def _forget(self, stream: int) -> None:
+    def _forget(self, stream: int) -> StreamState:
         state = self._streams.pop(stream)
-        self._growth_left += state.window - self._initial_window
         if not state.ours:
             self._open_theirs -= 1
+        return state
+
+    def _end(self, stream: int) -> None:
+        """Forget a stream that both ends have ended; the reader may still be busy with it."""
+        state = self._forget(stream)
+        if state.window:
+            self._ended[stream] = state
 
     def _refuse(self, stream: int, reason: Reason) -> None:
         self._out.append(frames.encode(FrameType.RESET, stream, bytes((reason,))))
 
-    def _grow_windows(self) -> None:
-        """Enlarge the window of each stream that held its sender up though its reader kept up."""
-        for stream in self._blocked:
-            state = self._streams.get(stream)
-            if state is None or state.eof_received or not state.keeps_up():
-                continue
-            before = state.window
-            credit = state.grow(min(self._growth_left, max(0, self._max_window - before)))
-            self._growth_left -= state.window - before
-            if credit:
-                self._out.append(frames.encode_window(stream, credit))
-        self._blocked.clear()
+    def _grant(self, stream: int, credit: int) -> None:
+        if credit:
+            self._out.append(frames.encode_credit(FrameType.WINDOW, stream, credit))

@@ -13,7 +13,6 @@ import pytest
 from tests.unit.agent.running import LONG_GRACE_SECONDS, SECONDS, Conversation, Running, agent
 from tests.unit.agent.test_process import echo
 from towline.agent.telling import users
-from towline.agent.users import MOST_BYTES
 from towline.link import certificate, direct
 from towline.relay.peer import Peer
 from towline.relay.request import request
@@ -25,11 +24,15 @@ from towline.wire.target import Target
 
 SHORT_GRACE_SECONDS = 0.7
 STALLED = 50
+# An agent that lets half of so many streams wait, each with its first window.
+_LITTLE = f"from towline.agent import users; users.MOST_BYTES = {STALLED // 2 * INITIAL_WINDOW}"
 
 
 @asynccontextmanager
-async def shared(grace_seconds: float = LONG_GRACE_SECONDS) -> AsyncIterator[Running]:
-    async with agent(grace_seconds, options=["--shared"]) as running:
+async def shared(
+    grace_seconds: float = LONG_GRACE_SECONDS, before: str = ""
+) -> AsyncIterator[Running]:
+    async with agent(grace_seconds, before, options=["--shared"]) as running:
         yield running
 
 
@@ -153,10 +156,10 @@ async def test_one_that_takes_nothing_of_a_flood_does_not_hold_up_others() -> No
 
 
 async def test_one_that_floods_programs_which_do_not_read_is_stopped_and_not_the_others() -> None:
-    async with shared() as running, deaf() as target, echo() as port:
+    async with shared(before=_LITTLE) as running, deaf() as target, echo() as port:
         bob, greedy = await join(running, "bob"), await join(running, "greedy")
         told: asyncio.Queue[Reason] = asyncio.Queue()
-        for _ in range(MOST_BYTES // INITIAL_WINDOW + STALLED):
+        for _ in range(STALLED):
             stream = greedy.open(Kind.TCP, target)
             stream.handler = Uploading(stream, told)
         async with asyncio.timeout(SECONDS):

@@ -17,6 +17,7 @@ from towline.wire.mux import Mux
 from towline.wire.target import Target
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+WINDOW = 512 * 1024  # of links in memory: enough to fill a transport
 SECONDS = 20.0  # until a test that hangs fails
 
 
@@ -197,11 +198,12 @@ class LocalTransport(asyncio.Transport):
 
     def drain(self) -> None:
         """Let the reader take all."""
-        self.drained += self.waiting
-        self.waiting.clear()
-        if self.full:
-            self.full = False
-            self.splice.resume_writing()
+        while self.waiting:
+            self.drained += self.waiting
+            self.waiting.clear()
+            if self.full:
+                self.full = False
+                self.splice.resume_writing()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high = high or 0
@@ -255,8 +257,8 @@ class Memory:
     def __init__(self, **options: Any) -> None:
         self.opened: list[Recorder] = []
         self.on_opened = self.record  # what the far end does with a new stream
-        self.near = Peer(Mux(client=True), **options)
-        self.far = Peer(Mux(client=False), on_opened=self._opened)
+        self.near = Peer(Mux(client=True, initial_window=WINDOW), **options)
+        self.far = Peer(Mux(client=False, initial_window=WINDOW), on_opened=self._opened)
         self.near_transport = MemoryTransport(self.near)
         self.far_transport = MemoryTransport(self.far)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tests.unit.relay.links import memory
+from tests.unit.relay.links import WINDOW, memory
 from towline.relay.datagramstream import WAITING_BYTES, DatagramStream
 from towline.relay.stream import Stream
 from towline.wire.datagrams import MAX_DATAGRAM_BYTES
 from towline.wire.frames import Kind, Reason
-from towline.wire.mux import INITIAL_WINDOW
 
 
 class End:
@@ -52,7 +51,7 @@ async def test_what_is_beyond_the_window_is_lost_whole_and_later_ones_pass() -> 
         DatagramStream(far.stream, heard.append, heard.append)
         await link.carry()
         assert heard == said[: len(heard)]
-        assert INITIAL_WINDOW // 2 < len(heard) * size < INITIAL_WINDOW + WAITING_BYTES
+        assert WINDOW // 2 < len(heard) * size < WINDOW + WAITING_BYTES
         sender.send(b"later")
         await link.carry()
         assert heard[-1] == b"later"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tests.unit.relay.links import Recorder, memory
+from tests.unit.relay.links import WINDOW, Recorder, memory
 from towline.relay.outbox import Allowance, Outbox
 from towline.relay.stream import Stream
-from towline.wire.mux import INITIAL_WINDOW
 
 
 class Pushing(Recorder):
@@ -23,13 +22,13 @@ async def test_what_fits_waits_for_credit_in_order_and_its_end_comes_last() -> N
     async with memory() as link:
         near, far = await link.stream()
         outbox = Pushing(near.stream, 10).outbox
-        near.stream.send(b"x" * (INITIAL_WINDOW - 3))
+        near.stream.send(b"x" * (WINDOW - 3))
         assert outbox.put(b"abcdef")
         assert outbox.put(b"ghi")
         outbox.put_eof()
         await link.carry()
         assert b"".join(far.told).endswith(b"xabc")
-        far.stream.consumed(INITIAL_WINDOW)
+        far.stream.consumed(WINDOW)
         await link.carry()
         assert far.told[-2:] == [b"defghi", "eof"]
 
@@ -38,13 +37,13 @@ async def test_what_is_too_much_is_refused_whole() -> None:
     async with memory() as link:
         near, far = await link.stream()
         outbox = Pushing(near.stream, 10).outbox
-        near.stream.send(b"x" * INITIAL_WINDOW)
+        near.stream.send(b"x" * WINDOW)
         assert outbox.put(b"a" * 6)
         assert not outbox.put(b"b" * 5)
         assert outbox.put(b"c" * 4)
         await link.carry()
         far.told.clear()
-        far.stream.consumed(INITIAL_WINDOW)
+        far.stream.consumed(WINDOW)
         await link.carry()
         assert far.told == [b"aaaaaacccc"]
 
@@ -55,13 +54,13 @@ async def test_allowance_is_shared_and_comes_back() -> None:
         ends = [await link.stream() for _ in range(2)]
         one, two = (Pushing(near.stream, 100, allowance).outbox for near, _ in ends)
         for near, _ in ends:
-            near.stream.send(b"x" * INITIAL_WINDOW)
+            near.stream.send(b"x" * WINDOW)
         assert one.put(b"a" * 8)
         assert not two.put(b"b" * 3)
         one.clear()
         assert two.put(b"b" * 3)
         await link.carry()
-        ends[1][1].stream.consumed(INITIAL_WINDOW)
+        ends[1][1].stream.consumed(WINDOW)
         await link.carry()
         assert allowance.left == 10
 
@@ -78,7 +77,7 @@ async def test_stream_that_has_ended_takes_everything_and_keeps_nothing() -> Non
 async def test_busy_link_gives_turns() -> None:
     async with memory() as link:
         near, far = await link.stream()
-        near.stream.send(b"x" * (INITIAL_WINDOW // 2))  # the transport is full from now on
+        near.stream.send(b"x" * (WINDOW // 2))  # the transport is full from now on
         outbox = Pushing(near.stream, 1000).outbox
         assert outbox.put(b"a" * 1000)
         assert not outbox.put(b"b")

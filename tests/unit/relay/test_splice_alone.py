@@ -8,10 +8,12 @@ import socket
 
 import pytest
 
-from tests.unit.relay.links import LocalTransport, Memory, Recorder, memory
+from tests.unit.relay.links import WINDOW, LocalTransport, Memory, Recorder, memory
 from towline.relay.outbox import Allowance
+from towline.relay.peer import WRITE_HIGH_BYTES
 from towline.relay.splice import COPY_BYTES, SMALL_BYTES, TURN_BYTES, Splice, reason_of
-from towline.wire.frames import Buffer, Kind, Reason
+from towline.relay.stream import LEAST_BYTES
+from towline.wire.frames import MAX_DATA_BYTES, Buffer, Kind, Reason
 
 
 async def test_credit_is_withheld_while_the_local_reader_is_slow() -> None:
@@ -20,7 +22,8 @@ async def test_credit_is_withheld_while_the_local_reader_is_slow() -> None:
         window = near.stream.credit
         near.stream.send(bytes(window))
         await link.carry()
-        assert near.stream.credit <= local.high
+        assert near.stream.credit == 0
+        assert len(local.waiting) <= MAX_DATA_BYTES
 
         local.drain()
         await link.carry()
@@ -36,6 +39,7 @@ async def test_what_waits_is_taken_from_the_allowance_and_given_back() -> None:
         await link.carry()
         assert allowance.left == (1 << 20) - 1000
         local = LocalTransport(splice)
+        local.drain()
         assert allowance.left == 1 << 20
         near.stream.send(bytes(near.stream.credit))
         await link.carry()
@@ -110,7 +114,7 @@ async def test_small_data_does_not_wait_for_a_turn() -> None:
         _, bulk, bulk_local = await spliced(link)
         near, small, small_local = await spliced(link)
         for _ in range(2):
-            bulk.data_received(bytes(4 * TURN_BYTES))
+            bulk.data_received(bytes(3 * TURN_BYTES))
         await asyncio.sleep(0)
         assert not bulk_local.reading
         small.data_received(bytes(SMALL_BYTES))
@@ -140,7 +144,8 @@ async def test_what_comes_before_the_local_connection_is_kept_for_it() -> None:
         local = LocalTransport(splice)
         await link.carry()
 
-        assert local.waiting == b"early bird"
+        local.drain()
+        assert local.drained == b"early bird"
         assert local.ends == ["eof"]
         assert near.told == ["accepted"]
 
@@ -192,9 +197,75 @@ async def test_small_pieces_do_not_hold_the_buffers_that_they_came_in(connected:
             passing.stream.consumed(BULK_BYTES)
             await link.carry()
 
-        kept = local.kept if local else splice._early
-        assert len(kept) == PIECES
+        kept = local.kept if local else list(splice._backlog)
+        assert sum(map(len, kept)) == PIECES * PIECE_BYTES
         assert held_bytes(kept) < 2 * PIECES * PIECE_BYTES
+
+
+async def test_what_waits_holds_no_more_than_itself() -> None:
+    async with memory() as link:
+        near, splice, local = await spliced(link)
+        for size in (1, BULK_BYTES, 1, 1, 1, COPY_BYTES, BULK_BYTES):
+            near.stream.send(bytes(size))
+            await link.carry()
+
+        assert len(local.waiting) == 1
+        kept = list(splice._backlog)
+        assert [len(data) for data in kept] == [BULK_BYTES, 3, COPY_BYTES, BULK_BYTES]
+        assert held_bytes(kept) == sum(map(len, kept))
+
+
+async def test_no_more_is_read_than_may_be_sent() -> None:
+    async with memory() as link:
+        near, splice, local = await spliced(link)
+        sent = 0
+        while local.reading:
+            room = splice.get_buffer(-1)
+            splice.buffer_updated(len(room))
+            sent += len(room)
+            await link.carry()
+        assert sent == WINDOW
+
+        near.stream.consumed(WINDOW // 4)
+        await link.carry()
+        assert local.reading
+        assert len(splice.get_buffer(-1)) == WINDOW // 4
+
+
+async def test_the_more_wait_for_a_turn_the_less_is_read() -> None:
+    async with memory() as link:
+        ends = [await spliced(link) for _ in range(300)]
+        sizes = []
+        for _, splice, _ in ends:
+            room = splice.get_buffer(-1)
+            splice.buffer_updated(len(room))
+            sizes.append(len(room))
+
+        assert sizes[0] == WRITE_HIGH_BYTES
+        assert sizes == sorted(sizes, reverse=True)
+        assert sizes[-1] == LEAST_BYTES
+
+
+async def test_room_is_given_back_when_nobody_reads_what_came() -> None:
+    """Both ends have ended the stream, so only the local reader keeps it from being forgotten."""
+    async with memory() as link:
+        budget = link.far.mux._windows._budget
+        before = budget.growth
+        near, splice, local = await spliced(link)
+        local.high = WINDOW  # it takes all, so that the window grows
+        near.stream.send(bytes(WINDOW))
+        await link.carry()
+        local.high = 0
+        near.stream.send(bytes(near.stream.credit))
+        near.stream.send_eof()
+        await link.carry()
+        splice.eof_received()
+        await link.carry()
+        assert link.far.streams == {}
+        assert budget.growth < before
+
+        splice.connection_lost(None)
+        assert budget.growth == before
 
 
 async def test_bulk_is_passed_on_without_a_copy() -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
+from towline.wire.budget import Budget
 from towline.wire.events import Data, Event
 from towline.wire.frames import Kind
 from towline.wire.mux import Mux
+from towline.wire.windows import FIRST_GROWTH
 
 WINDOW = 1000
+FIRST = FIRST_GROWTH * WINDOW
+MAX_WINDOW = 4 * FIRST
 
 
 class Ends:
     """A client and a server, each with what it was told since last asked."""
 
-    def __init__(self, **limits: int) -> None:
-        limits = {"initial_window": WINDOW, "max_window": 4 * WINDOW} | limits
+    def __init__(self, budget: Budget | None = None, **limits: int) -> None:
+        """`budget` is the server's."""
+        limits = {"initial_window": WINDOW, "max_window": MAX_WINDOW} | limits
+        self.budget = budget or Budget()
         self.client = Mux(client=True, hello={"who": "client"}, **limits)
-        self.server = Mux(client=False, hello={"who": "server"}, **limits)
+        self.server = Mux(client=False, hello={"who": "server"}, budget=self.budget, **limits)
         self.told = self.pass_on()
 
     def pass_on(self) -> tuple[list[Event], list[Event]]:

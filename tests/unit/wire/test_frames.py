@@ -26,7 +26,12 @@ sendable = st.one_of(
     st.builds(
         frames.encode_ping, st.sampled_from([PING, FrameType.PONG]), st.integers(0, 2**64 - 1)
     ),
-    st.builds(frames.encode_window, st.integers(1, 9), st.integers(0, 2**32 - 1)),
+    st.builds(
+        frames.encode_credit,
+        st.sampled_from([FrameType.WINDOW, FrameType.RETURN]),
+        st.integers(1, 9),
+        st.integers(0, 2**32 - 1),
+    ),
     st.builds(frames.encode, st.just(FrameType.GOAWAY), st.just(0), st.binary(max_size=40)),
 )
 
@@ -68,7 +73,7 @@ def test_decoder_reads_the_same_however_the_bytes_are_cut(
 @given(st.integers(1, 65536), st.lists(st.integers(min_value=0), max_size=5))
 def test_decoder_gives_all_of_a_large_frame_however_it_is_cut(size: int, places: list[int]) -> None:
     payload = (b"0123456789abcde" * 4370)[:size]
-    stream = HELLO + raw(DATA, 9, payload) + frames.encode_window(9, 1)
+    stream = HELLO + raw(DATA, 9, payload) + frames.encode_credit(FrameType.WINDOW, 9, 1)
 
     assert decode(cut(stream, places))[1:] == [
         (DATA, 9, payload),
@@ -109,7 +114,7 @@ def test_decoder_skips_nothing_of_an_unknown_frame_that_may_be_ignored() -> None
 @pytest.mark.parametrize(
     ("frame", "says"),
     [
-        (raw(0x0B, 1, b""), "unknown frame type 0x0b"),
+        (raw(0x0C, 1, b""), "unknown frame type 0x0c"),
         (raw(0x7F, 0, b""), "unknown frame type 0x7f"),
         (raw(0xFE, 0, bytes(frames.MAX_CONTROL_BYTES + 1))[:8], "0xfe with 65537 bytes"),
         (raw(DATA, 1, bytes(frames.MAX_DATA_BYTES + 1))[:8], "0x00 with 65537 bytes"),
@@ -212,7 +217,8 @@ def test_frames_look_as_documented() -> None:
     examples = {
         frames.encode(FrameType.OPEN, 1, b"\x01web"): "02000004 00000001 01776562",
         frames.encode(FrameType.RESET, 1, b"\x01"): "05000001 00000001 01",
-        frames.encode_window(3, 65536): "06000004 00000003 00010000",
+        frames.encode_credit(FrameType.WINDOW, 3, 65536): "06000004 00000003 00010000",
+        frames.encode_credit(FrameType.RETURN, 3, 65536): "0b000004 00000003 00010000",
         frames.encode_ping(PING, 258): "07000008 00000000 0000000000000102",
         frames.encode(FrameType.BLOCKED, 2): "8a000000 00000002",
         frames.encode(DATA, 2, b"hi"): "00000002 00000002 6869",

@@ -292,7 +292,7 @@ def test_client_refuses_what_no_server_may_send(ends: Ends, frame: bytes, says: 
 
 
 def test_bulk_payload_is_neither_copied_nor_joined(ends: Ends) -> None:
-    big = Mux(client=True)
+    big = Mux(client=True, initial_window=1 << 20)
     stream = big.open(Kind.TCP)
     out(big)
     payload = bytes(3 * frames.MAX_DATA_BYTES // 2)

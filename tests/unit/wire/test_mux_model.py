@@ -9,11 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from towline.wire.budget import Budget
 from towline.wire.events import Accepted, Credit, Data, Eof, Event, HelloReceived, Opened, Reset
 from towline.wire.frames import Kind, Reason
 from towline.wire.mux import Mux, StreamClosed
+from towline.wire.windows import FIRST_GROWTH
 
-WINDOW, MAX_WINDOW, MAX_GROWTH = 64, 256, 320
+WINDOW = 16
+FIRST = WINDOW * FIRST_GROWTH
+MAX_WINDOW, GROWTH, TRUST = 4 * FIRST, 6 * FIRST, 2 * FIRST
 
 
 @dataclass
@@ -47,8 +51,12 @@ class Side:
 class TwoEnds(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        limits = {"initial_window": WINDOW, "max_window": MAX_WINDOW, "max_growth": MAX_GROWTH}
-        self.ends = [Mux(client=True, **limits), Mux(client=False, **limits)]
+        limits = {"initial_window": WINDOW, "max_window": MAX_WINDOW}
+        self.budgets = [Budget(GROWTH, TRUST), Budget(GROWTH, TRUST)]
+        self.ends = [
+            Mux(client=number == 0, budget=budget, **limits)
+            for number, budget in enumerate(self.budgets)
+        ]
         self.wires = [bytearray(), bytearray()]  # by the end that the bytes come from
         self.streams: dict[int, list[Side]] = {}
         self.greeted = [False, False]
@@ -130,6 +138,10 @@ class TwoEnds(RuleBasedStateMachine):
         for buffer in self.ends[end].take_output():
             self.wires[end] += buffer
 
+    @rule(end=ends_)
+    def give_back(self, end: int) -> None:
+        self.ends[end].give_back()
+
     @rule(end=ends_, rounds=st.integers(1, 4), data=st.data())
     def send_in_bulk(self, end: int, rounds: int, data: st.DataObject) -> None:
         """Fill the window and read it at the other end, several times over."""
@@ -184,24 +196,31 @@ class TwoEnds(RuleBasedStateMachine):
             assert not side.eof_sent, "credit after our end"
 
     @invariant()
-    def windows_hold(self) -> None:
-        for end in (0, 1):
+    def budget_holds(self) -> None:
+        """Never is more unread than a first window each, and what was taken of the budget."""
+        for end, budget in enumerate(self.budgets):
+            assert 0 <= budget.growth <= GROWTH
+            assert 0 <= budget.trust <= TRUST
             grown = 0
             for sides in self.streams.values():
-                if not (sides[end].open or sides[1 - end].open):
+                if sides[end].reset_sent or sides[end].reset_received:
                     continue
-                waiting = len(sides[1 - end].sent) - sides[end].consumed
-                assert waiting <= MAX_WINDOW, "more under way than a window"
-                grown += max(0, waiting - WINDOW) if sides[end].open else 0
-            assert grown <= MAX_GROWTH, "windows grew beyond their share"
+                assert sides[end].unread <= MAX_WINDOW, "more unread than a window"
+                grown += max(0, sides[end].unread - WINDOW)
+            assert grown <= GROWTH - budget.growth, "more unread than the budget knows of"
+
+    @invariant()
+    def windows_hold(self) -> None:
+        for end in (0, 1):
+            for sides in self.streams.values():
+                if sides[end].open or sides[1 - end].open:
+                    waiting = len(sides[1 - end].sent) - sides[end].consumed
+                    assert waiting <= MAX_WINDOW, "more under way than a window"
 
     def teardown(self) -> None:
         """Let all arrive: what was neither reset nor cut is complete, and both ends agree."""
         self.settle()
-        for stream, sides in self.streams.items():
-            for end in (0, 1):
-                self.ends[end].consumed(stream, sides[end].unread)
-                sides[end].consumed = len(sides[end].received)
+        self.read_all()
         self.settle()
         for stream, sides in self.streams.items():
             for end in (0, 1):
@@ -221,6 +240,8 @@ class TwoEnds(RuleBasedStateMachine):
             if not any(side.reset_sent for side in sides):
                 assert sides[0].received == sides[1].sent
                 assert sides[1].received == sides[0].sent
+        for budget in self.budgets:
+            assert (budget.growth, budget.trust) == (GROWTH, TRUST), "something was kept"
 
     def settle(self) -> None:
         while True:
@@ -230,6 +251,12 @@ class TwoEnds(RuleBasedStateMachine):
                 return
             self.deliver(0, 100_000, read=True)
             self.deliver(1, 100_000, read=True)
+
+    def read_all(self) -> None:
+        for stream, sides in self.streams.items():
+            for end in (0, 1):
+                self.ends[end].consumed(stream, sides[end].unread)
+                sides[end].consumed = len(sides[end].received)
 
     def finish(self, stream: int, end: int) -> None:
         side = self.streams[stream][end]

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.wire.muxends import WINDOW, Ends, data_of, out, raw
+from tests.unit.wire.muxends import FIRST, MAX_WINDOW, WINDOW, Ends, data_of, out, raw
 from towline.wire import frames, mux
+from towline.wire.budget import Budget
 from towline.wire.events import Credit
 from towline.wire.frames import FrameType, ProtocolError, Reason
 
@@ -55,7 +56,7 @@ def test_peer_that_grants_too_much_is_refused(ends: Ends) -> None:
     stream = ends.stream()
 
     with pytest.raises(ProtocolError, match="credit"):
-        ends.client.receive(frames.encode_window(stream, mux.MAX_CREDIT))
+        ends.client.receive(frames.encode_credit(FrameType.WINDOW, stream, mux.MAX_CREDIT))
 
 
 def send_all(ends: Ends, stream: int, *, read: bool) -> int:
@@ -74,7 +75,23 @@ def test_window_grows_to_its_limit_while_the_reader_keeps_up(ends: Ends) -> None
 
     sent = [send_all(ends, stream, read=True) for _ in range(5)]
 
-    assert sent == [WINDOW, 2 * WINDOW, 4 * WINDOW, 4 * WINDOW, 4 * WINDOW]
+    assert sent == [WINDOW, FIRST, 2 * FIRST, MAX_WINDOW, MAX_WINDOW]
+
+
+def test_window_is_small_until_its_reader_has_read_something(ends: Ends) -> None:
+    stream = ends.stream()
+    send_all(ends, stream, read=True)
+
+    assert [send_all(ends, stream, read=False) for _ in range(3)] == [FIRST, 0, 0]
+
+
+def test_window_grows_when_the_reader_has_caught_up_before_more_comes(ends: Ends) -> None:
+    stream = ends.stream()
+    send_all(ends, stream, read=False)
+    ends.server.consumed(stream, WINDOW)
+    ends.pass_on()
+
+    assert ends.client.credit(stream) == FIRST
 
 
 def test_window_of_a_stalled_reader_does_not_grow(ends: Ends) -> None:
@@ -103,18 +120,133 @@ def test_window_does_not_grow_for_a_sender_that_is_not_held_up(ends: Ends) -> No
     assert ends.client.credit(stream) == WINDOW
 
 
-def test_growth_is_shared_by_all_streams_and_comes_back() -> None:
-    ends = Ends(max_growth=4 * WINDOW)
-    streams = [ends.stream() for _ in range(2)]
-    for _ in range(4):
-        for stream in streams:
-            send_all(ends, stream, read=True)
-    assert sum(send_all(ends, stream, read=True) for stream in streams) == 6 * WINDOW
+# -- the budget
 
-    ends.client.reset(streams[0], Reason.CANCELLED)
+
+def grown(ends: Ends, rounds: int = 9) -> int:
+    """A stream whose reader keeps up until its window grows no more."""
+    stream = ends.stream()
+    for _ in range(rounds):
+        send_all(ends, stream, read=True)
+    return stream
+
+
+def test_growth_is_shared_by_all_streams_and_leaves_something_for_the_next() -> None:
+    ends = Ends(Budget(16 * FIRST), max_window=100 * FIRST)
+
+    windows = [ends.client.credit(grown(ends, 20)) - WINDOW for _ in range(4)]
+
+    expected = [8 * FIRST, 4 * FIRST, 2 * FIRST, FIRST]
+    assert windows == pytest.approx(expected, rel=0.01)
+
+
+def test_streams_that_stall_from_the_beginning_leave_growth_to_those_that_are_read() -> None:
+    ends = Ends(Budget(20 * FIRST, trust=2 * FIRST))
+    stalled = [ends.stream() for _ in range(50)]
+    for stream in stalled:
+        send_all(ends, stream, read=True)  # as much as the kernel takes for it
+    held = sum(send_all(ends, stream, read=False) for stream in stalled)
+    assert held <= 2 * FIRST + len(stalled) * WINDOW
+
+    new = ends.stream()
+    assert sum(send_all(ends, new, read=True) for _ in range(30)) > MAX_WINDOW
+
+
+@pytest.mark.parametrize("end", ["reset", "reset by the peer", "eof", "link"])
+def test_growth_comes_back_when_a_stream_ends(end: str) -> None:
+    ends = Ends()
+    before = vars(ends.budget).copy()
+    stream = grown(ends)
+    assert vars(ends.budget) != before
+
+    if end == "reset":
+        ends.server.reset(stream, Reason.CANCELLED)
+    elif end == "reset by the peer":
+        ends.client.reset(stream, Reason.CANCELLED)
+    elif end == "eof":
+        ends.client.send_eof(stream)
+    else:
+        ends.server.close()
+    if end != "link":
+        ends.pass_on()
+    assert vars(ends.budget) == before
+
+
+def test_growth_of_a_stream_that_ended_unread_comes_back_as_it_is_read() -> None:
+    ends = Ends()
+    before = ends.budget.growth
+    stream = grown(ends)
+    sent = send_all(ends, stream, read=False)
+    ends.client.send_eof(stream)
+    ends.server.send_eof(stream)
+    ends.pass_on()
+    assert ends.budget.growth == before + WINDOW - sent
+
+    ends.server.consumed(stream, sent - WINDOW)
+    assert ends.budget.growth == before
+    with pytest.raises(ValueError, match="consumed"):
+        ends.server.consumed(stream, WINDOW + 1)
+    ends.server.consumed(stream, WINDOW)
+    ends.server.consumed(stream, 1)  # forgotten by now, like any that has ended
+
+
+def test_trust_comes_back_when_the_reader_has_read() -> None:
+    ends = Ends()
+    before = ends.budget.trust
+    stream = ends.stream()
+    send_all(ends, stream, read=True)
+    assert ends.budget.trust < before
+    send_all(ends, stream, read=True)
+    assert ends.budget.trust == before
+
+
+def test_budget_is_shared_by_several_links() -> None:
+    budget = Budget(16 * FIRST)
+    links = [Ends(budget, max_window=100 * FIRST) for _ in range(2)]
+    windows = [ends.client.credit(grown(ends, 20)) - WINDOW for ends in links]
+
+    assert windows == pytest.approx([8 * FIRST, 4 * FIRST], rel=0.01)
+
+
+# -- credit that is returned
+
+
+def test_credit_that_is_not_used_is_returned_for_others(ends: Ends) -> None:
+    before = ends.budget.growth
+    stream = grown(ends)
+    ends.client.send(stream, b"not quite idle")
+    for _ in range(2):  # it counts as idle from the one to the next
+        assert ends.client.credit(stream) == MAX_WINDOW - 14
+        ends.client.give_back()
+        ends.pass_on()
+
+    assert ends.client.credit(stream) == WINDOW
+    ends.server.consumed(stream, 14)
+    assert ends.budget.growth == before - 14
+
+
+def test_stream_that_returned_its_credit_gets_it_again(ends: Ends) -> None:
+    stream = grown(ends)
+    for _ in range(2):
+        ends.client.give_back()
+    ends.pass_on()
+
+    assert [send_all(ends, stream, read=True) for _ in range(3)] == [WINDOW, FIRST, 2 * FIRST]
+
+
+def test_stream_without_more_than_a_first_window_returns_nothing(ends: Ends) -> None:
+    ends.stream()
     for _ in range(3):
-        send_all(ends, streams[1], read=True)
-    assert send_all(ends, streams[1], read=True) == 4 * WINDOW
+        ends.client.give_back()
+
+    assert out(ends.client) == b""
+
+
+def test_more_cannot_be_returned_than_was_granted(ends: Ends) -> None:
+    stream = ends.stream()
+
+    with pytest.raises(ProtocolError, match="1001 bytes returned of 1000"):
+        ends.server.receive(frames.encode_credit(FrameType.RETURN, stream, WINDOW + 1))
 
 
 def test_no_credit_is_given_after_the_eof(ends: Ends) -> None:

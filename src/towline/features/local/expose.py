@@ -44,7 +44,7 @@ class Exposed:
         return False
 
 
-async def connect(factory: Callable[[], asyncio.Protocol], local: Target) -> asyncio.Transport:
+async def connect(factory: Callable[[], asyncio.BaseProtocol], local: Target) -> asyncio.Transport:
     """Connect to a program of this machine. Raises OSError when none listens."""
     loop = asyncio.get_running_loop()
     if local.host == LOCALHOST:

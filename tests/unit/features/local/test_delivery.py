@@ -16,6 +16,7 @@ from towline.agent.tcp import KEPT_BYTES
 from towline.errors import AgentError
 from towline.features.local import expose
 from towline.relay.peer import Peer
+from towline.wire.mux import INITIAL_WINDOW
 from towline.wire.target import Incoming, Port, Protocol, Target
 
 
@@ -30,6 +31,19 @@ async def test_claimed_connections_come_to_the_program() -> None:
         await delivery.claimed()
         assert await here.ask() == b"program:HELLO"
         assert here.original.clients == 0
+
+
+@pytest.mark.parametrize("size", [1, INITIAL_WINDOW, INITIAL_WINDOW + 1, 5 * INITIAL_WINDOW])
+async def test_connection_goes_on_after_what_its_client_said_at_once(size: int) -> None:
+    async with ground() as here, asyncio.timeout(SECONDS):
+        _, delivery = await here.session()
+        await delivery.claimed()
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        writer.write(b"a" * size)
+        assert await reader.readexactly(8 + size) == b"program:" + b"A" * size
+        writer.write(b"more")
+        assert await reader.readexactly(4) == b"MORE"
+        writer.close()
 
 
 @pytest.mark.parametrize("size", [0, 5, KEPT_BYTES * 8])
