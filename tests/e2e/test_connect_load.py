@@ -17,16 +17,17 @@ from tests.e2e import objects
 from tests.e2e.tow import connected
 from tests.e2e.trace import sockets
 from tests.e2e.waiting import until, until_at_most
-from towline.wire.mux import INITIAL_WINDOW, MAX_GROWTH
 
 ECHO, BULK = 7000, 7002
 IN_SEQUENCE = 2000
 AT_ONCE = 500
 STALLED = 200
+# What they may take: a first window each, what is given to them on trust, and their sockets.
+STALLED_BYTES = {"session": 60e6, "agent": 40e6}
+IDLE = 1000
+IDLE_BYTES = 20e6
 # A connection that was forgotten keeps its buffers and its task, some 10 KB of them.
 LEAKED_BYTES = 4 << 20
-# What buffers take that grow, compared with what they hold.
-BUFFERS = 1.5
 CLEAN_SECONDS = 15
 
 # What a session asks of the API server until it is up, and what else while that takes long.
@@ -249,13 +250,32 @@ def test_stalled_downloads_hold_back_only_themselves_and_take_bounded_memory(lab
         for name, pid in parts.items():
             taken = settled(lambda pid=pid: resident_bytes(pid)) - memory[name]
             print(f"{name}: {taken / 1e6:.1f} MB more")
-            assert taken < BUFFERS * (STALLED * INITIAL_WINDOW + TRANSPORTS * MAX_GROWTH)
+            assert taken < STALLED_BYTES[name]
         # Not of the same pod, which has its own trouble with so many that do not read.
         for _ in range(10):
             done = laptop.run("curl", "-sS", "--max-time", "10", "http://web.default")
             assert json.loads(done.stdout)["name"] == "web"
         assert held(session, agent)["streams"] >= STALLED
     until(lambda: answers(laptop, host), 60, "the pod to have come to itself")
+    assert_no_more_held(session, agent, before)
+
+
+def test_idle_connections_take_little_memory(lab, laptop, session):
+    agent, host = agent_pid(lab, session), address(lab)
+    before = held(session, agent)
+    memory = {pid: resident_bytes(pid) for pid in (session.pid, agent)}
+
+    def ask():
+        client = socket.create_connection((host, ECHO), timeout=20)
+        client.sendall(b"hello")
+        assert client.recv(100) == b"hello"
+        return client
+
+    with many_descriptors(), ExitStack() as idle:
+        for client in laptop.call(lambda: [ask() for _ in range(IDLE)]):
+            idle.enter_context(client)
+        for pid, bytes_before in memory.items():
+            assert resident_bytes(pid) - bytes_before < IDLE_BYTES
     assert_no_more_held(session, agent, before)
 
 
