@@ -1,6 +1,7 @@
 # Everything that one does with this checkout. Each target installs what it needs and says so.
 
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 TOOLS := lab/with-tools
 # What `make test` runs instead of all: folders, files, or single tests.
 TESTS ?=
@@ -20,10 +21,13 @@ demo: ## See the main job for real: on the lab's Kubernetes, or on yours with KU
 test: lint types docs lab-up ## All checks and all tests; TESTS=tests/e2e for some
 ifeq ($(TESTS),)
 	@# Those of the cluster mostly wait: two at a time, each worker with a lab of its own.
-	@# The others measure, or look at what the whole machine has. All are run whatever fails.
-	@status=0; \
-	$(TOOLS) --lab pytest -n 2 --dist loadfile --ignore $(ALONE) --ignore $(ISTIO) tests/e2e || status=$$?; \
+	@# The others measure, or look at what the whole machine has. All are run whatever fails, and
+	@# what the first have failed is said again at the end, where it is seen.
+	@mkdir -p build; status=0; \
+	$(TOOLS) --lab pytest -n 2 --dist loadfile --ignore $(ALONE) --ignore $(ISTIO) tests/e2e \
+	  | tee build/e2e.log || status=$$?; \
 	$(TOOLS) --lab pytest tests/lab tests/netns tests/router tests/unit $(ALONE) || status=$$?; \
+	grep -E '^(FAILED|ERROR) |^=+ .* in ' build/e2e.log; \
 	exit $$status
 else
 	@$(TOOLS) --lab pytest $(TESTS)
