@@ -147,7 +147,7 @@ async def test_a_namespace_that_ends_is_told_as_such(client: Client) -> None:
 
 async def test_a_wrong_token_is_told_with_whose_it_is(access: Access) -> None:
     user = User(label='the user "dev" in /k', token="wrong")
-    async with Client(replace(access, user=user)) as client:
+    async with Client(replace(access, user=user, reload=None)) as client:
         with pytest.raises(Unauthorized, match='the credentials of the user "dev" in /k'):
             await client.list(NAMESPACES)
 
@@ -162,7 +162,7 @@ async def test_an_old_token_of_a_plugin_is_replaced_by_its_next(
     )
     user = plugin_user(tmp_path, "not a token", answer["status"]["token"])
 
-    async with Client(replace(access, user=user)) as robot:
+    async with Client(replace(access, user=user, reload=None)) as robot:
         with pytest.raises(Forbidden, match=f"system:serviceaccount:{namespace}:robot may not"):
             await robot.list(CONFIG_MAPS, namespace=namespace)
 
