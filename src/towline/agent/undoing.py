@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 from towline.agent.apiserver import ApiFailure, ApiServer, Conflict, NotFound
 from towline.agent.undo import Record, disown, undo
@@ -67,11 +67,22 @@ async def _undo(changed: Changed, api: ApiServer) -> None:
         try:
             if change := undo(value, changed.record):
                 value = await api.patch(changed.path, change)
-            break
+            if disowning := disown(value):
+                await _disown(changed, api, disowning)
+            return
         except Conflict:
             if not tries_left:
                 raise
-    if disowning := disown(value):
-        # All is put right already: should this fail, only a note of who did it stays.
-        with contextlib.suppress(ApiFailure):
-            await api.patch(changed.path, disowning)
+
+
+async def _disown(changed: Changed, api: ApiServer, change: dict[str, Any]) -> None:
+    """Manage no field any more, unless that fails for good: all is put right already.
+
+    Raises Conflict.
+    """
+    try:
+        await api.patch(changed.path, change)
+    except Conflict:
+        raise
+    except ApiFailure:
+        pass

@@ -26,6 +26,7 @@ from towline.kube.watch import EventType
 
 END_SECONDS = 15.0
 RETRY_SECONDS = 0.5
+DISOWN_TRIES = 5
 #: What of the API may pass by itself.
 PASSING = (ConnectionFailed, ServerError, TooManyRequests, Conflict)
 
@@ -72,11 +73,25 @@ async def put_back(client: Client, resource: Resource, thing: Object, record: Re
     change = undo(thing, record)
     if change is not None:
         thing = await client.patch(resource, name, change, namespace=namespace)
-    if disowning := disown(thing):
-        # All is put right already: should this fail, only a note of who did it stays.
-        with contextlib.suppress(ApiError):
-            await client.patch(resource, name, disowning, namespace=namespace)
+    # All is put right already: should this fail, only a note of who did it stays.
+    with contextlib.suppress(ApiError):
+        await _disown(client, resource, thing)
     return change is not None
+
+
+async def _disown(client: Client, resource: Resource, thing: Object) -> None:
+    """Manage no field of an object any more. Raises Conflict when others write all the time."""
+    name, namespace = thing["metadata"]["name"], thing["metadata"]["namespace"]
+    for tries_left in reversed(range(DISOWN_TRIES)):
+        if (change := disown(thing)) is None:
+            return
+        try:
+            await client.patch(resource, name, change, namespace=namespace)
+            return
+        except Conflict:  # its controller writes there as well, above all just now
+            if not tries_left:
+                raise
+        thing = await client.get(resource, name, namespace=namespace)
 
 
 def held_by(what: str, record: Record) -> SessionError:

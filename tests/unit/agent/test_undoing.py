@@ -69,6 +69,25 @@ async def test_edit_between_reading_and_writing_is_not_lost(
     assert capsys.readouterr().err == ""
 
 
+async def test_no_field_stays_managed_by_us_when_somebody_writes_meanwhile(inside: Inside) -> None:
+    await inside.intercept()
+    ours = {"metadata": {"managedFields": [{"manager": "towline"}]}}
+    await inside.edit(ours)
+    writes = 0
+
+    async def edit(request: web.Request) -> web.StreamResponse | None:
+        nonlocal writes
+        writes += request.method == "PATCH"
+        if request.method == "PATCH" and writes == 2:
+            await inside.edit({"metadata": {"labels": {"a": "b"}}})
+        return None
+
+    inside.server.faults.append(edit)
+    await undo_it(inside)
+    assert inside.service["metadata"]["managedFields"] == []
+    assert inside.service["metadata"]["labels"] == {"a": "b"}
+
+
 async def test_conflicts_without_end_are_a_failure_like_others(
     inside: Inside, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -82,6 +82,25 @@ async def test_no_field_is_managed_by_us_afterwards() -> None:
         assert here.service["metadata"]["managedFields"] == []
 
 
+async def test_no_field_stays_managed_by_us_when_somebody_writes_meanwhile() -> None:
+    async with ground() as here:
+        await here.interception.begin()
+        await here.edit({}, "towline")
+        writes = 0
+
+        async def quicker(request: web.Request) -> web.StreamResponse | None:
+            nonlocal writes
+            writes += request.method == "PATCH"
+            if request.method == "PATCH" and writes == 2:
+                await here.edit({"metadata": {"labels": {"a": "b"}}}, "towline")
+            return None
+
+        here.server.faults.append(quicker)
+        await here.interception.end()
+        assert here.service["metadata"]["managedFields"] == []
+        assert here.service["metadata"]["labels"] == {"a": "b"}
+
+
 async def test_service_that_was_changed_meanwhile_is_not_taken() -> None:
     async with ground() as here:
         await here.edit({"spec": {"selector": {"version": "2"}}})
