@@ -56,7 +56,6 @@ class Transport:
         self._proxy = access.proxy or proxy_for(access.server, environ)
         self._base = str(URL(access.server)).rstrip("/")
         self._session: aiohttp.ClientSession | None = None
-        self._upgrading: aiohttp.ClientSession | None = None
         self._tls: tuple[auth.Credential, ssl.SSLContext] | None = None
 
     def renew(self) -> None:
@@ -68,9 +67,9 @@ class Transport:
 
     async def close(self) -> None:
         """Close all connections. Streams that are still open end."""
-        for session in filter(None, (self._session, self._upgrading)):
-            await session.close()
-        self._session = self._upgrading = None
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
     async def read(self, call: Call) -> bytes:
         """Send a call and read the whole answer. Raises ApiError or ConfigError."""
@@ -112,14 +111,7 @@ class Transport:
         async def attempt(credential: auth.Credential) -> Upgraded:
             self.request_count += 1
             try:
-                return await upgrade(
-                    self._open_upgrading(),
-                    self._url(call),
-                    headers=self._headers(credential),
-                    ssl=self._context(credential),
-                    proxy=self._proxy or None,
-                    subprotocols=subprotocols,
-                )
+                return await self._upgrade(call, credential, subprotocols)
             except FAILURES as error:
                 raise self._failed(error, call) from error
             except ApiError as error:
@@ -225,10 +217,25 @@ class Transport:
             self._session = _session(keepalive_timeout=_IDLE_SECONDS)
         return self._session
 
-    def _open_upgrading(self) -> aiohttp.ClientSession:
-        if self._upgrading is None:
-            self._upgrading = _session(force_close=True)
-        return self._upgrading
+    async def _upgrade(
+        self, call: Call, credential: auth.Credential, subprotocols: Sequence[str]
+    ) -> Upgraded:
+        session = _session()
+        try:
+            upgraded = await upgrade(
+                session,
+                self._url(call),
+                headers=self._headers(credential),
+                ssl=self._context(credential),
+                proxy=self._proxy or None,
+                subprotocols=subprotocols,
+            )
+        except BaseException:
+            await session.close()
+            raise
+        # It has no connection any more; closing it could be cancelled, and nobody have the new one.
+        session.detach()
+        return upgraded
 
     def _url(self, call: Call) -> URL:
         url = URL(self._base + call.path, encoded=True)
