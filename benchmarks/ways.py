@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import signal
 import subprocess
@@ -130,11 +131,13 @@ def running(
 
 
 def line(process: subprocess.Popen[str]) -> str:
-    """The next line that the process prints."""
+    """The next line that the process prints, and nothing behind it: select() sees no buffers."""
     assert process.stdout is not None
-    if not select.select([process.stdout], [], [], START_SECONDS)[0]:
-        raise BenchmarkError(f"{process.args!r} says nothing")
-    said = process.stdout.readline()
-    if not said:
-        raise BenchmarkError(f"{process.args!r} has ended with {process.wait()}")
-    return said
+    said = b""
+    while not said.endswith(b"\n"):
+        if not select.select([process.stdout], [], [], START_SECONDS)[0]:
+            raise BenchmarkError(f"{process.args!r} says nothing")
+        if not (piece := os.read(process.stdout.fileno(), 1)):
+            raise BenchmarkError(f"{process.args!r} has ended with {process.wait()}")
+        said += piece
+    return said.decode()
