@@ -45,14 +45,11 @@ class Wire(Protocol):
         """Cut it off."""
 
 
-class Near(asyncio.Protocol):
-    """One of this machine."""
+class _Heard:
+    """What has come on a connection and was not read, and whether there can be more."""
 
     def __init__(self) -> None:
-        self.transport: asyncio.Transport
-        self.on_lost: Callable[[], object] = lambda: None
-        """Called when it has ended, in whatever way."""
-        self._came = b""
+        self._came = bytearray()
         self._ended = False
         self._lost: Reason | None = None
         self._news = asyncio.Event()
@@ -67,6 +64,21 @@ class Near(asyncio.Protocol):
             self._news.clear()
             await self._news.wait()
         return self._take()
+
+    def _take(self) -> bytes:
+        came = bytes(self._came)
+        self._came.clear()
+        return came
+
+
+class Near(_Heard, asyncio.Protocol):
+    """One of this machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transport: asyncio.Transport
+        self.on_lost: Callable[[], object] = lambda: None
+        """Called when it has ended, in whatever way."""
 
     async def write(self, data: bytes) -> None:
         """See the protocol."""
@@ -129,37 +141,21 @@ class Near(asyncio.Protocol):
         self.on_lost()
 
     def _take(self) -> bytes:
-        came, self._came = self._came, b""
+        came = super()._take()
         if not self.transport.is_closing():
             self.transport.resume_reading()
         return came
 
 
-class Far:
+class Far(_Heard):
     """One by a stream of the link, which need not have been accepted yet."""
 
     def __init__(self, stream: Stream) -> None:
+        super().__init__()
         stream.handler = self
         self._stream = stream
-        self._came = bytearray()
-        self._ended = False
-        self._lost: Reason | None = None
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._patience = self._loop.call_later(DIAL_SECONDS, self._give_up)
-
-    async def read(self) -> bytes:
-        """See the protocol."""
-        while not self._came and not self._ended:
-            if self._lost is not None:
-                raise Refusal(self._lost)
-            self._news.clear()
-            await self._news.wait()
-        came = bytes(self._came)
-        self._came.clear()
-        self._stream.consumed(len(came))
-        return came
 
     async def write(self, data: bytes) -> None:
         """See the protocol."""
@@ -214,6 +210,11 @@ class Far:
     def credit(self) -> None:
         """More may be said."""
         self._room.set()
+
+    def _take(self) -> bytes:
+        came = super()._take()
+        self._stream.consumed(len(came))
+        return came
 
     def _give_up(self) -> None:
         self._stream.reset(Reason.CANCELLED)
