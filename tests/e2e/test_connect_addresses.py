@@ -207,6 +207,7 @@ def test_where_the_laptop_has_a_route_only_what_exists_is_led_to_the_cluster(lab
             assert way_to(laptop, free) == vpn
             added = objects.service("later", "default", "web", clusterIP=free)
             with objects.serving(lab, added):
+                until(lambda: way_to(laptop, free) != vpn, FOLLOWED_SECONDS, "a way to it")
                 assert who_answers(laptop, f"http://{free}") == "web"
         assert way_to(laptop, taken) == vpn
     with connected(laptop, "--include", VPN_V4) as session:

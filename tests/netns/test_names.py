@@ -25,8 +25,8 @@ from towline.redirect.control import Redirect
 pytestmark = pytest.mark.usefixtures("traceless")
 
 WORLD = "203.0.113.53"
-SESSIONS = 12
-LOOKUPS_A_SESSION = 60
+SESSIONS = 40
+LOOKUPS_A_SESSION = 20
 
 
 @pytest.fixture
@@ -40,6 +40,13 @@ async def world(_namespace):
         yield
         server.close()
     machine.run(f"ip address del {WORLD}/32 dev lo")
+
+
+@pytest.fixture
+def conf(tmp_path):
+    made = tmp_path / "resolv.conf"
+    made.write_text(f"nameserver {WORLD}\n")
+    return made
 
 
 def _listen(host):
@@ -102,9 +109,7 @@ class Asking:
                 self.failures.append(error)
 
 
-async def test_no_lookup_fails_when_sessions_end(world, tmp_path):
-    conf = tmp_path / "resolv.conf"
-    conf.write_text(f"nameserver {WORLD}\n")
+async def test_no_lookup_fails_when_sessions_begin_and_end(world, conf):
     ways = dns.query.udp, dns.query.udp, dns.query.tcp
     async with AsyncExitStack() as stack:
         programs = [await stack.enter_async_context(Asking(way)) for way in ways]
@@ -113,3 +118,15 @@ async def test_no_lookup_fails_when_sessions_end(world, tmp_path):
                 while names.status()["lookups"] < LOOKUPS_A_SESSION:
                     await asyncio.sleep(0.001)
     assert [each.failures for each in programs] == [[], [], []]
+
+
+async def test_connection_from_before_a_session_goes_on(world, conf):
+    reader, writer = await asyncio.open_connection(WORLD, 53)
+    async with session(conf):
+        query = dns.message.make_query("example.com", "A").to_wire()
+        writer.write(len(query).to_bytes(2, "big") + query)
+        async with asyncio.timeout(5):
+            length = int.from_bytes(await reader.readexactly(2), "big")
+            reply = dns.message.from_wire(await reader.readexactly(length))
+    assert str(reply.answer[0][0]) == "192.0.2.1"
+    writer.close()

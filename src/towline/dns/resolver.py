@@ -40,8 +40,10 @@ logger = logging.getLogger(__name__)
 # word on the name itself: longer than most take, and less than programs wait.
 HEED_SECONDS = 2.0
 
-# Between looks whether somebody has asked yet.
+# Between looks whether somebody has asked yet. What was just sent, and a connection that is being
+# made, is seen by none of the two at once, so that several in a row must find nothing.
 _LOOK_SECONDS = 0.005
+_IDLE_LOOKS = 3
 
 # The largest UDP payload on IPv4: 65535 less the headers.
 _MAX_DATAGRAM_BYTES = 65507
@@ -140,11 +142,13 @@ class Resolver:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
-        while (self._tasks or not self._server.is_idle) and (left := end - loop.time()) > 0:
+        idle_looks = 0
+        while idle_looks < _IDLE_LOOKS and (left := end - loop.time()) > 0:
             if self._tasks:
                 await asyncio.wait(tuple(self._tasks), timeout=left)
-            else:
-                await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
+            is_idle = not self._tasks and self._server.is_idle
+            idle_looks = idle_looks + 1 if is_idle else 0
 
     async def answer(self, data: bytes, tcp: bool) -> bytes | None:
         """Return the reply to one message from a client, None for what deserves none."""

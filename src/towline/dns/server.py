@@ -84,6 +84,7 @@ class Server:
         self._handle = handle
         self._spawn = spawn
         self._closing = contextlib.ExitStack()
+        self._is_closed = False
         self._connections: set[_Connection] = set()
 
     async def start(self) -> None:
@@ -101,6 +102,7 @@ class Server:
 
     def close(self) -> None:
         """Stop serving and drop all connections."""
+        self._is_closed = True
         self._closing.close()
         for connection in tuple(self._connections):
             connection.abort()
@@ -114,7 +116,11 @@ class Server:
         return not waiting.poll(0) and all(each.has_asked for each in self._connections)
 
     def _connection(self) -> _Connection:
-        return _Connection(self._handle, self._spawn, self._connections)
+        made = _Connection(self._handle, self._spawn, self._connections)
+        self._connections.add(made)
+        if self._is_closed:
+            made.abort()
+        return made
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -146,7 +152,10 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 class _Connection(asyncio.Protocol):
-    """Answers the messages of one TCP connection, several at a time, as each is ready."""
+    """Answers the messages of one TCP connection, several at a time, as each is ready.
+
+    It is made some turns of the loop before asyncio connects it.
+    """
 
     _transport: asyncio.Transport
 
@@ -158,17 +167,19 @@ class _Connection(asyncio.Protocol):
         self._in_work = 0
         self._write_blocked = False
         self._ended = False
+        self._is_connected = False
+        self._is_aborted = False
         self.has_asked = False
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        if len(self._all_open) >= _MAX_CONNECTIONS:
+        self._is_connected = True
+        if self._is_aborted or len(self._all_open) > _MAX_CONNECTIONS:
             transport.abort()
-            return
-        self._all_open.add(self)
-        self._restart_timer()
+        else:
+            self._restart_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._all_open.discard(self)
@@ -193,7 +204,9 @@ class _Connection(asyncio.Protocol):
         self._work()
 
     def abort(self) -> None:
-        self._transport.abort()
+        self._is_aborted = True
+        if self._is_connected:
+            self._transport.abort()
 
     def _work(self) -> None:
         """Take up what was received, as far as limits allow, and read on or close."""

@@ -36,6 +36,10 @@ _MARK_BASE = 0x70770000
 LINK_SERVER = ipaddress.IPv4Address("127.84.79.87")
 _TO_LINK_SERVER = f"ip daddr {LINK_SERVER} meta l4proto {{ tcp, udp }} th dport 53"
 
+# A connection's first packet. Of one from before conntrack was in use, which it is from the first
+# such rule on, any other may be the first that conntrack sees, and is not to be led elsewhere.
+_SYN = "tcp flags syn / syn,ack,rst"
+
 
 def device(rank: int) -> str:
     """Name the device, and the table, of the session of a rank."""
@@ -82,7 +86,7 @@ table inet {name} {{
   }}
   chain raw {{
     type filter hook output priority raw;
-    oifname "{name}" tcp flags syn / syn,ack,rst jump unopened
+    oifname "{name}" {_SYN} jump unopened
   }}
   chain zones {{
     type filter hook output priority {_ZONE_PRIORITY - rank};
@@ -113,7 +117,7 @@ def redirect_tcp(rank: int, port: int) -> str:
 flush chain inet {name} opened
 add rule inet {name} opened ip daddr . tcp dport @open4 redirect to :{port}
 add rule inet {name} opened ip6 daddr . tcp dport @open6 redirect to :{port}
-add rule inet {name} opened tcp flags syn / syn,ack,rst drop
+add rule inet {name} opened {_SYN} drop
 """
 
 
@@ -142,10 +146,14 @@ def capture_dns(rank: int, nameservers: Sequence[IPAddress], port: int) -> str:
     for version, family in ((4, "ip"), (6, "ip6")):
         members = ", ".join(str(each) for each in nameservers if each.version == version)
         if members:
-            them, both = f"{family} daddr {{ {members} }}", "meta l4proto { tcp, udp }"
+            udp = f"udp dport 53 {family} daddr {{ {members} }}"
+            tcp = f"{_SYN} tcp dport 53 {family} daddr {{ {members} }}"
             lines += [
-                f"add rule inet {name} nameservers {both} th dport 53 {them} redirect to :{port}",
-                f"add rule inet {name} zones udp dport 53 {them} ct zone set {port}",
+                f"add rule inet {name} zones {udp} ct zone set {port}",
+                # One that came by the zones before this rule was there keeps its way: its reply
+                # would not be known for one.
+                f"add rule inet {name} nameservers {udp} ct zone {port} redirect to :{port}",
+                f"add rule inet {name} nameservers {tcp} redirect to :{port}",
             ]
     return "\n".join(lines)
 
