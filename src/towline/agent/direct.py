@@ -43,8 +43,7 @@ class Direct:
         except (OSError, ValueError):  # what came is no key, or this pod can't
             stream.reset(Reason.UNSUPPORTED)
             return
-        stream.accept()
-        asked.send(self._port.to_bytes(2, "big"))
+        asked.answer(self._port.to_bytes(2, "big"))
 
     def close(self) -> None:
         """Listen no more; transports go on. Idempotent."""

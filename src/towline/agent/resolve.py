@@ -28,7 +28,6 @@ async def resolve(stream: Stream, question: Message) -> None:
         except DnsError:
             stream.reset(Reason.UNSUPPORTED)
             return
-        stream.accept()
-        question.send(answer)
+        question.answer(answer)
         return
     stream.reset(Reason.TIMED_OUT)

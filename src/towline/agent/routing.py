@@ -58,8 +58,7 @@ class Routing:
         except (ValueError, KeyError, TypeError, zlib.error):
             stream.reset(Reason.UNSUPPORTED)
             return
-        stream.accept()
-        message.send(json.dumps(answer).encode())
+        message.answer(json.dumps(answer).encode())
 
     async def _take(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
         error = ""

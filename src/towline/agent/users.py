@@ -94,8 +94,7 @@ class Users:
         with contextlib.suppress(StreamReset):
             await asked.done
             others = [user.told() for user in self._there() if user is not self.of(peer)]
-            stream.accept()
-            asked.send(json.dumps(others).encode())
+            asked.answer(json.dumps(others).encode())
 
     def leave(self, peer: Peer) -> None:
         """Its session says goodbye, for itself alone."""

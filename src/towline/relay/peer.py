@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Callable, ClassVar, cast
 
 from towline.relay import sockets
 from towline.relay.stream import Stream, StreamHandler
+from towline.relay.turns import Turns
 from towline.wire import events
 from towline.wire.frames import Buffer, Kind, ProtocolError, Reason
 from towline.wire.mux import Mux, StreamClosed
@@ -83,8 +84,7 @@ class Peer(asyncio.Protocol):
         self._error: BaseException | None = None
         self._queued = 0  # payload bytes in the mux, not in the transport yet
         self._flushed = 0.0  # loop time of the last write
-        self.waiting: deque[Stream] = deque()  # for a turn, each with what it has read
-        self._turn: Stream | None = None
+        self.turns = Turns(self._busy)
         self.room = memoryview(bytearray(WRITE_HIGH_BYTES))  # where any stream reads what it sends
 
     # -- for users
@@ -221,18 +221,6 @@ class Peer(asyncio.Protocol):
 
     # -- for streams
 
-    def may_send(self, stream: Stream) -> bool:
-        """Whether `stream` may send now; else it is put in the queue for a turn."""
-        if self._turn is stream:
-            self._turn = None
-            return True
-        if not (self._busy() or self.waiting):
-            return True
-        if not stream.waiting:
-            stream.waiting = True
-            self.waiting.append(stream)
-        return False
-
     def count_queued(self, size: int) -> None:
         """Note that `size` bytes were sent to the mux."""
         self._queued += size
@@ -252,6 +240,16 @@ class Peer(asyncio.Protocol):
             self._flush_planned = True
             self._loop.call_soon(self._flush)
 
+    @contextmanager
+    def one_flight(self) -> Iterator[None]:
+        """Write what is said inside together, when it is over."""
+        planned, self._flush_planned = self._flush_planned, True
+        try:
+            yield
+        finally:
+            self._flush_planned = planned
+            self.flush_soon()
+
     # -- output
 
     def _busy(self) -> bool:
@@ -268,20 +266,10 @@ class Peer(asyncio.Protocol):
                 # One buffer: a transport would send several one by one, or join them itself.
                 self._transport.write(b"".join(output) if len(output) > 1 else output[0])
                 self._flushed = self._loop.time()
-            if self._write_paused or not self.waiting:
+            if self._write_paused or not self.turns:
                 break
-            self._give_turns()
+            self.turns.give()
         self._flush_planned = False
-
-    def _give_turns(self) -> None:
-        while self.waiting and not self._busy():
-            stream = self.waiting.popleft()
-            stream.waiting = False
-            if stream.closed or stream.handler is None:
-                continue
-            self._turn = stream
-            stream.handler.credit()
-        self._turn = None
 
     # -- events
 
@@ -387,7 +375,7 @@ class Peer(asyncio.Protocol):
         if not self._ready.done():
             self._ready.set_exception(error or LinkLost("the link was closed"))
             self._ready.exception()  # perhaps nobody waits for it
-        self.waiting.clear()
+        self.turns.clear()
         self.mux.close()
         streams = list(self.streams.values())
         self.streams.clear()

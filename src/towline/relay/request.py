@@ -34,10 +34,11 @@ async def request(
     Raises asyncio.TimeoutError after `timeout` seconds, StreamReset, or LinkLost when the
     link takes no streams. However it ends, no stream is left.
     """
-    stream = peer.open(kind, target, data=payload[:INITIAL_WINDOW])
-    answer = Message(stream)
-    try:
+    with peer.one_flight():
+        stream = peer.open(kind, target, data=payload[:INITIAL_WINDOW])
+        answer = Message(stream)
         answer.send(payload[INITIAL_WINDOW:])
+    try:
         return await asyncio.wait_for(answer.done, timeout)
     finally:
         stream.reset(Reason.CANCELLED)  # nothing happens if it has ended
@@ -46,8 +47,7 @@ async def request(
 class Message:
     """Gathers what the other end sends on a stream until its EOF; becomes the stream's handler.
 
-    For the answering end too: `await message.done`, then `stream.accept()` and `message.send`, or
-    `stream.reset`.
+    For the answering end too: `await message.done`, then `message.answer` or `stream.reset`.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -64,6 +64,12 @@ class Message:
         self._stream.send(now)
         self._outbox.put(data[len(now) :])
         self._outbox.put_eof()
+
+    def answer(self, data: Buffer) -> None:
+        """Accept the stream, which the other end opened, and send the message."""
+        with self._stream.one_flight():
+            self._stream.accept()
+            self.send(data)
 
     def accepted(self) -> None:
         """Wait for the message itself."""

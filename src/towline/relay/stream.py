@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from towline.wire.mux import StreamClosed
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from towline.relay.peer import Peer
     from towline.wire.frames import Buffer, Reason
 
@@ -65,7 +67,7 @@ class Stream:
 
         While many wait for their turns that is little, as it will wait, too.
         """
-        most = max(LEAST_BYTES, WAITING_BYTES // (len(self._peer.waiting) + 1))
+        most = max(LEAST_BYTES, WAITING_BYTES // (len(self._peer.turns) + 1))
         return self._peer.room[: max(1, min(self.credit, most))]
 
     def may_send(self) -> bool:
@@ -74,7 +76,11 @@ class Stream:
         Streams that wait take turns, each with one `send`. A little data of interactive use
         may be sent without asking.
         """
-        return self._peer.may_send(self)
+        return self._peer.turns.may_send(self)
+
+    def one_flight(self) -> AbstractContextManager[None]:
+        """Inside, what is said on the stream waits, and goes out together."""
+        return self._peer.one_flight()
 
     def accept(self) -> None:
         """Tell the other end that the stream which it opened works."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.relay.links import Memory, memory
-from towline.relay.peer import LinkLost
+from towline.relay.peer import GATHER_SECONDS, LinkLost
 from towline.relay.request import LONGEST_MESSAGE, Message, StreamReset, request
 from towline.relay.stream import Stream
 from towline.wire.frames import Kind, Reason
@@ -42,6 +42,24 @@ async def test_request_brings_the_answer() -> None:
         await link.carry()
 
         assert await asked.answer == b"me, of course"
+        assert link.near.streams == link.far.streams == {}
+
+
+async def test_question_and_answer_are_one_flight_each() -> None:
+    async with memory() as link:
+        await asyncio.sleep(2 * GATHER_SECONDS)  # what is said first would go at once
+        asked = Asked(link)
+        await asyncio.sleep(2 * GATHER_SECONDS)
+        questions = len(link.near_transport.writes)
+        _, question = await asked.arrived()
+        await asyncio.sleep(2 * GATHER_SECONDS)
+        asked.messages[0][1].answer(question)
+        await asyncio.sleep(2 * GATHER_SECONDS)
+        answers = len(link.far_transport.writes)
+        await link.carry()
+
+        assert (questions, answers) == (1, 1)
+        assert await asked.answer == question
         assert link.near.streams == link.far.streams == {}
 
 
