@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 # word on the name itself: longer than most take, and less than programs wait.
 HEED_SECONDS = 2.0
 
-# Between looks whether somebody has asked yet. What was just sent, and a connection that is being
-# made, is seen by none of the two at once, so that several in a row must find nothing.
+# Between looks whether somebody has asked yet. One look does not see what is still on its way to a
+# socket, nor a connection that asyncio has accepted and not told of: several must find nothing.
 _LOOK_SECONDS = 0.005
 _IDLE_LOOKS = 3
 
@@ -141,8 +141,8 @@ class Resolver:
         """Wait until all has been answered, when nobody asks any more; or so long."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
         idle_looks = 0
+        # Not asyncio.timeout: in Python 3.11 it does not work in a task that was cancelled.
         while idle_looks < _IDLE_LOOKS and (left := end - loop.time()) > 0:
             if self._tasks:
                 await asyncio.wait(tuple(self._tasks), timeout=left)

@@ -117,7 +117,6 @@ class Server:
 
     def _connection(self) -> _Connection:
         made = _Connection(self._handle, self._spawn, self._connections)
-        self._connections.add(made)
         if self._is_closed:
             made.abort()
         return made
@@ -163,6 +162,7 @@ class _Connection(asyncio.Protocol):
         self._handle = handle
         self._spawn = spawn
         self._all_open = all_open
+        all_open.add(self)
         self._received = bytearray()
         self._in_work = 0
         self._write_blocked = False
