@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from towline.cluster import podstate
 from towline.cluster.job import CONTAINER, AgentSpec, manifest
-from towline.cluster.podstate import Phase
+from towline.cluster.podstate import Phase, restarts
 from towline.cluster.transports import Transports
-from towline.errors import AgentError, TowlineError, leading_error
+from towline.errors import AgentError, ConfigError, TowlineError, leading_error
 from towline.kube.client import Client, Propagation
-from towline.kube.errors import ConnectionFailed, Forbidden, NotFound, ServerError
+from towline.kube.errors import ApiError, ConnectionFailed, Forbidden, NotFound, ServerError
 from towline.kube.resources import EVENTS, JOBS, PODS, Object
 from towline.kube.watch import EventType
 
@@ -23,6 +23,8 @@ Enough = Callable[[Object], bool]
 
 # A pod that has come no further for this long has its events looked up, for the reason.
 EXPLAIN_SECONDS = 2.0
+# A watch of what becomes of it, which has failed, begins anew after such a time.
+WATCH_AGAIN_SECONDS = 10.0
 
 
 class Agent:
@@ -126,6 +128,27 @@ class Agent:
         except NotFound as error:
             return error
         return podstate.why_lost(pod)
+
+    async def tell_restarts(self, tell: Callable[[TowlineError], None]) -> NoReturn:
+        """Tell, each time that the agent is started again in its pod, why it had ended."""
+        seen: dict[str, int] = {}
+        while True:
+            with contextlib.suppress(ApiError, ConfigError):
+                await self._watch_restarts(seen, tell)
+            await asyncio.sleep(WATCH_AGAIN_SECONDS)
+
+    async def _watch_restarts(
+        self, seen: dict[str, int], tell: Callable[[TowlineError], None]
+    ) -> None:
+        watch = self._client.watch(PODS, namespace=self._namespace, labels=self._labels)
+        async with contextlib.aclosing(watch):
+            async for event in watch:
+                if event.type is EventType.SYNCED:
+                    continue
+                pod, (count, why) = event.object["metadata"]["name"], restarts(event.object)
+                if count > seen.setdefault(pod, count) and why is not None:
+                    tell(why)
+                seen[pod] = count
 
     async def stop(self) -> bool:
         """Delete the Job and with it the pod; safe to call twice, or when there is none.

@@ -171,7 +171,9 @@ class AgentKeeper:
         self._witness.look_at(self._agent.pod)
 
     async def watch_over(self) -> None:
-        """Learn, for as long as this runs, why lost agents have ended."""
+        """Learn, for as long as this runs, why agents have ended. Raises HopelessError."""
+        if self._spec.relied_on:
+            await self._agent.tell_restarts(self._note)
         await self._witness.run()
 
     async def _replace_if_lost(self) -> None:

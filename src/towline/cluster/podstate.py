@@ -140,6 +140,14 @@ def why_lost(pod: Mapping[str, Any]) -> TowlineError | None:
     return state.error or AgentError("The agent does not run any more")
 
 
+def restarts(pod: Mapping[str, Any]) -> tuple[int, TowlineError | None]:
+    """How often the agent was started again in its pod, and why last, if that is known."""
+    container = _container(pod.get("status", {}))
+    last = container.get("lastState", {})
+    why = _ended({"containerStatuses": [{"state": last}]}) if "terminated" in last else None
+    return container.get("restartCount", 0), why
+
+
 def of_event(event: Mapping[str, Any]) -> PodState:
     """What an event of the agent's Job or pod says; an error when nothing can come of it."""
     message = str(event.get("message", ""))

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from towline.errors import TowlineError
     from towline.kube.config import Access
 
 
@@ -25,6 +26,12 @@ class Narrator(Protocol):
 
     def event(self, name: str, message: str, **data: Any) -> None:
         """Something that happened, with its data for machines."""
+
+
+def note(tell: Narrator, error: TowlineError) -> None:
+    """Tell of an error that does not end the session."""
+    text = f"{error.summary}. {error.hint}"
+    tell.event("note", text, what=error.summary, hint=error.hint)
 
 
 class SessionState:

@@ -10,6 +10,7 @@ from towline.cluster.podstate import (
     latest,
     of_event,
     of_pod,
+    restarts,
 )
 from towline.errors import AccessError, AgentError
 
@@ -90,6 +91,16 @@ def test_agent_that_ran_out_of_memory_is_told_with_the_option_for_it() -> None:
     assert isinstance(state.error, OutOfMemoryError)
     assert state.error is not None
     assert "--memory" in state.error.hint
+
+
+def test_agent_that_was_started_again_says_how_often_and_why() -> None:
+    status = {"state": {"running": {}}, "restartCount": 2}
+    assert restarts(pod("Running", containerStatuses=[status])) == (2, None)
+    status["lastState"] = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    count, why = restarts(pod("Running", containerStatuses=[status]))
+    assert count == 2
+    assert isinstance(why, OutOfMemoryError)
+    assert restarts(pod()) == (0, None)
 
 
 def test_ended_container_says_its_exit_code() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from towline.agent.intercept import Intercepted
@@ -13,12 +14,13 @@ from towline.cluster import service
 from towline.cluster.job import AgentSpec
 from towline.cluster.keeper import AgentKeeper
 from towline.errors import AgentError
+from towline.features.first import first
 from towline.features.local import proxyprotocol
 from towline.features.local.delivery import Delivery
 from towline.features.local.expose import Exposed
 from towline.features.local.programs import Programs
 from towline.features.rights import agent_rights, require
-from towline.features.state import Narrator, SessionState
+from towline.features.state import Narrator, SessionState, note
 from towline.kube.access import Right
 from towline.kube.client import Client
 from towline.kube.config import Access
@@ -99,7 +101,7 @@ class Preview:
     async def ended(self) -> None:
         """Wait until it cannot go on; raises AgentError with the reason."""
         assert self._keeper
-        await self._keeper.gone.wait()
+        await first(self._keeper.gone.wait(), self._keeper.watch_over())
         raise AgentError(
             f"The agent's Job was deleted, and the service {self._options.name} with it.",
             "Start the preview again.",
@@ -112,6 +114,7 @@ class Preview:
             self._spec,
             self._tell.progress,
             self._options.timeout_seconds,
+            partial(note, self._tell),
         )
 
     async def _deliver(

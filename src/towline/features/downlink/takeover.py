@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 from towline.cluster.job import AgentSpec
@@ -17,7 +18,7 @@ from towline.features.local.child import Child
 from towline.features.local.expose import Exposed
 from towline.features.local.programs import Programs
 from towline.features.reference import Reference
-from towline.features.state import Narrator
+from towline.features.state import Narrator, note
 from towline.kube.client import Client
 from towline.routing.rules import Match
 
@@ -94,11 +95,12 @@ class Wanted:
     def keeper(self, client: Client, spec: AgentSpec, tell: Narrator) -> AgentKeeper:
         """What keeps such an agent."""
         namespace = client.access.namespace
-        return AgentKeeper(client, namespace, spec, tell.progress, self.timeout_seconds)
+        told = partial(note, tell)
+        return AgentKeeper(client, namespace, spec, tell.progress, self.timeout_seconds, told)
 
     async def agent_gone(self, keeper: AgentKeeper) -> NoReturn:
-        """Wait until somebody deletes the agent's Job. Raises AgentError."""
-        await keeper.gone.wait()
+        """Wait until somebody deletes the agent's Job, or that is hopeless. Raises AgentError."""
+        await first(keeper.gone.wait(), keeper.watch_over())
         raise AgentError(
             f"The agent's Job was deleted: {self.target} goes back to its own pods.",
             f"Start the {self.command} again.",

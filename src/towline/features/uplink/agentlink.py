@@ -8,13 +8,13 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from towline.cluster.guest import Guest, HostPod
 from towline.cluster.job import AgentSpec, owner_name
 from towline.cluster.keeper import AgentKeeper
-from towline.errors import TowlineError
-from towline.features.state import Narrator, SessionState
+from towline.features.state import Narrator, SessionState, note
 from towline.features.uplink.shortcut import Shortcut, Transport
 from towline.kube.client import Client
 from towline.kube.config import Access
@@ -162,13 +162,8 @@ class AgentLink:
         where = (self.client, self._access.namespace)
         if isinstance(self._spec, HostPod):
             return Guest(*where, self._spec, self._tell.progress, self._timeout_seconds)
-        return AgentKeeper(
-            *where, self._spec, self._tell.progress, self._timeout_seconds, self._killed
-        )
-
-    def _killed(self, error: TowlineError) -> None:
-        text = f"{error.summary}. {error.hint}"
-        self._tell.event("note", text, what=error.summary, hint=error.hint)
+        told = partial(note, self._tell)
+        return AgentKeeper(*where, self._spec, self._tell.progress, self._timeout_seconds, told)
 
     async def _follow_users(self, link: Link) -> None:
         """Ask again and again who else uses the agent."""
