@@ -85,6 +85,12 @@ def malformed(why: str, status: int = 400) -> Malformed:
     return Malformed(why, _answer(status, why))
 
 
+def fit(answer: bytes, request: h11.Request) -> bytes:
+    """As much of a whole answer as may follow such a request (RFC 9110 section 9.3.2)."""
+    head, end, _ = answer.partition(b"\r\n\r\n")
+    return head + end if request.method == b"HEAD" else answer
+
+
 class Exchange:
     """One request that is passed on and its answer, on the client's connection `here`.
 

@@ -42,11 +42,8 @@ class Requests:
         try:
             request = await self._next(REQUEST_SECONDS)
             while request is not None:
-                target = http.target_of(request)
-                if request.method == http.CONNECT:
-                    await self._tunnel(target)
+                if not await self._serve_one(request):
                     return
-                await self._pass_on(Exchange(self._here, request), target)
                 self._here.start_next_cycle()
                 request = await self._next(IDLE_SECONDS)
         except Malformed as error:
@@ -68,6 +65,18 @@ class Requests:
             while (request := http.next_request(self._here)) is True:
                 self._here.receive_data(await self._client.read())
         return request or None
+
+    async def _serve_one(self, request: h11.Request) -> bool:
+        """Have one answered; whether others may follow. Raises Malformed with the answer."""
+        try:
+            target = http.target_of(request)
+            if request.method == http.CONNECT:
+                await self._tunnel(target)
+                return False
+            await self._pass_on(Exchange(self._here, request), target)
+        except Malformed as error:
+            raise Malformed(str(error), http.fit(error.answer, request)) from None
+        return True
 
     async def _tunnel(self, target: Target) -> None:
         said = http.rest(self._here) + self._client.let_go()

@@ -158,6 +158,16 @@ async def test_target_that_is_not_there_is_told(host: str) -> None:
         assert b"it is refused there" in answer
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{closed}/", "https://web/"])
+async def test_refusal_of_a_question_for_the_head_has_no_body(url: str) -> None:
+    async with proxy() as (port, _):
+        asks = f"HEAD {url.format(closed=closed_port())} HTTP/1.1\r\nHost: x\r\n\r\n"
+        head, end, body = (await ask(port, asks.encode())).partition(b"\r\n\r\n")
+        assert head.startswith((b"HTTP/1.1 502 ", b"HTTP/1.1 400 "))
+        assert b"\r\nContent-Length: " in head
+        assert (end, body) == (b"\r\n\r\n", b"")
+
+
 @either_way
 async def test_target_that_speaks_something_else_is_told(host: str) -> None:
     async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
