@@ -27,7 +27,13 @@ _FOR_ONE_HOP = frozenset(
 _LENGTHS = frozenset((b"transfer-encoding", b"content-length"))
 # Clients that prefer HTTP/2, such as Java's, ask for it with each request, and get by without.
 _NOT_OFFERED = b"h2c"
+# What a request may ask of each on its way, which says how many that may be (section 7.6.2).
+_FOR_SOME_HOPS = frozenset((b"OPTIONS", b"TRACE"))
+_MOST_HOPS = 1000
+# What is not to be seen in the answer to TRACE (section 9.3.8).
+_SECRET = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
 _STATUS = {
+    200: "OK",
     400: "Bad Request",
     431: "Request Header Fields Too Large",
     501: "Not Implemented",
@@ -53,6 +59,18 @@ def next_request(here: h11.Connection) -> h11.Request | bool:
         status = error.error_status_hint
         raise malformed(f"This is no request of HTTP/1, nor of SOCKS: {error}.", status) from None
     return event if isinstance(event, h11.Request) else event is h11.NEED_DATA
+
+
+def own_answer(request: h11.Request) -> bytes:
+    """What a client is told that asks this proxy itself; b"" when that is the target's to say."""
+    if _hops(request) != 0:
+        return b""
+    if request.method == b"OPTIONS":
+        return _answer(200, "This proxy passes on requests for http:// URLs, and makes tunnels.")
+    fields = [field for field in request.headers.raw_items() if field[0].lower() not in _SECRET]
+    lines = [b" ".join((request.method, request.target, b"HTTP/" + request.http_version))]
+    lines += [b": ".join(field) for field in fields]
+    return _whole(200, b"\r\n".join(lines) + b"\r\n\r\n", "message/http")
 
 
 def target_of(request: h11.Request) -> Target:
@@ -191,13 +209,29 @@ def _passed_on(request: h11.Request) -> h11.Request:
         # Section 3.2.4: without a path, OPTIONS asks about the server itself.
         path = "*" if request.method == b"OPTIONS" and not path else f"/{path}"
     switching = _switching(request)
+    hops = _hops(request)
     fields = [
         (b"Host", parts.netloc.rpartition("@")[2].encode("ascii")),
-        *(field for field in _kept(request) if field[0].lower() != b"host"),
+        *(_counted(field, hops) for field in _kept(request) if field[0].lower() != b"host"),
         (b"Via", request.http_version + b" tow"),
         *(switching or [(b"Connection", b"close")]),
     ]
     return h11.Request(method=request.method, target=path, headers=fields)
+
+
+def _hops(request: h11.Request) -> int | None:
+    """How often a request may be passed on; None if it does not say."""
+    said = [value for name, value in request.headers if name == b"max-forwards"]
+    if request.method not in _FOR_SOME_HOPS or not said or not said[0].isdigit():
+        return None
+    digits = said[0].lstrip(b"0")
+    return int(digits or b"0") if len(digits) < len(str(_MOST_HOPS)) else _MOST_HOPS
+
+
+def _counted(field: tuple[bytes, bytes], hops: int | None) -> tuple[bytes, bytes]:
+    if hops is None or field[0].lower() != b"max-forwards":
+        return field
+    return field[0], b"%d" % (hops - 1)
 
 
 Message = h11.Request | h11.Response | h11.InformationalResponse
@@ -255,9 +289,12 @@ def _authority(text: str, port: int | None) -> Target:
 
 
 def _answer(status: int, text: str) -> bytes:
-    body = f"{text}\n".encode()
+    return _whole(status, f"{text}\n".encode(), "text/plain; charset=utf-8")
+
+
+def _whole(status: int, body: bytes, kind: str) -> bytes:
     fields = {
-        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Type": kind,
         "Content-Length": str(len(body)),
         "Connection": "close",
         "Via": "1.1 tow",

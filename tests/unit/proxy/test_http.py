@@ -74,6 +74,29 @@ def test_options_without_a_path_ask_about_the_server() -> None:
     assert passed_on("OPTIONS http://web HTTP/1.1\nHost: web\n\n")[0] == "OPTIONS * HTTP/1.1"
 
 
+@pytest.mark.parametrize(
+    ("method", "said", "passed"),
+    [("TRACE", 2, 1), ("OPTIONS", "00001", 0), ("OPTIONS", "9" * 5000, 999), ("GET", 0, 0)],
+)
+def test_request_is_passed_on_as_often_as_it_says(
+    method: str, said: int | str, passed: int
+) -> None:
+    text = f"{method} http://web/ HTTP/1.1\nHost: web\nMax-Forwards: {said}\n\n"
+    assert http.own_answer(asked(text)[1]) == b""
+    assert f"Max-Forwards: {passed}" in passed_on(text)
+
+
+def test_trace_that_is_not_to_be_passed_on_is_given_back_without_secrets() -> None:
+    text = (
+        "TRACE http://web/ HTTP/1.1\nHost: web\nMax-Forwards: 0\n"
+        "Cookie: a=b\nProxy-Authorization: Basic eDp5\nX-Mine: \xe9\n\n"
+    )
+    head, _, body = http.own_answer(asked(text)[1]).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: message/http\r\n")
+    kept = "TRACE http://web/ HTTP/1.1\nHost: web\nMax-Forwards: 0\nX-Mine: \xe9\n\n"
+    assert body == kept.replace("\n", "\r\n").encode("latin-1")
+
+
 def test_fields_for_the_proxy_alone_go_no_further() -> None:
     fields = (
         "Connection: keep-alive, X-Mine, content-length\nX-Mine: 1\nProxy-Connection: keep-alive\n"
@@ -260,7 +283,7 @@ def test_anything_is_understood_or_malformed(said: bytes, step: int) -> None:
 
 
 @given(
-    st.sampled_from(["CONNECT", "GET", "POST"]),
+    st.sampled_from(["CONNECT", "GET", "POST", "TRACE"]),
     st.text(st.characters(codec="latin-1"), max_size=40),
     st.text(st.characters(codec="latin-1"), max_size=80),
 )
@@ -272,6 +295,7 @@ def test_any_head_is_understood_or_malformed(method: str, target: str, fields: s
     with suppress(Malformed):
         request = http.next_request(here)
         if isinstance(request, h11.Request):
+            http.own_answer(request)
             http.target_of(request)
             if method != "CONNECT":
                 Exchange(here, request).ask()

@@ -42,6 +42,8 @@ class Requests:
         try:
             request = await self._next(REQUEST_SECONDS)
             while request is not None:
+                if last_words := http.own_answer(request):
+                    break
                 if not await self._serve_one(request):
                     return
                 self._here.start_next_cycle()

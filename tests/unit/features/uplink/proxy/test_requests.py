@@ -158,6 +158,13 @@ async def test_target_that_is_not_there_is_told(host: str) -> None:
         assert b"it is refused there" in answer
 
 
+async def test_question_to_the_proxy_itself_is_answered_by_it() -> None:
+    async with proxy() as (port, _):
+        asks = f"OPTIONS http://{INSIDE}:{closed_port()}/ HTTP/1.1\r\nHost: x\r\n"
+        answer = await ask(port, f"{asks}Max-Forwards: 0\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{closed}/", "https://web/"])
 async def test_refusal_of_a_question_for_the_head_has_no_body(url: str) -> None:
     async with proxy() as (port, _):
