@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 # The first growth is to so many initial windows, so that a megabyte takes two flights.
 FIRST_GROWTH = 16
+# A reader that keeps up gets this part of what is left of the budget at once: doubling alone would
+# take another round trip of a long path for each step.
+PART = 4
 # So many are to be read before a reader counts as one; kernels take less than that.
 PROOF = 8
 
@@ -66,11 +69,12 @@ class Windows:
         self._release(state, before)
 
     def _grow(self, state: StreamState) -> int:
-        """Double the window, as far as may be, if the reader keeps up; return what to grant."""
+        """Enlarge the window, as far as may be, if the reader keeps up; return what to grant."""
         if not state.keeps_up():
             return 0
         first = self._initial * FIRST_GROWTH
-        goal = first if state.unproven else max(2 * state.window, first)
+        further = max(2 * state.window, first, self._budget.growth // PART)
+        goal = first if state.unproven else further
         wanted = min(goal, self._most) - state.window
         if wanted <= 0:
             return 0

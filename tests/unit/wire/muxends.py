@@ -20,9 +20,9 @@ class Ends:
     """A client and a server, each with what it was told since last asked."""
 
     def __init__(self, budget: Budget | None = None, **limits: int) -> None:
-        """`budget` is the server's."""
+        """`budget` is the server's; by default it has so little that windows but double."""
         limits = {"initial_window": WINDOW, "max_window": MAX_WINDOW} | limits
-        self.budget = budget or Budget()
+        self.budget = budget or Budget(2 * MAX_WINDOW)
         self.client = Mux(client=True, hello={"who": "client"}, **limits)
         self.server = Mux(client=False, hello={"who": "server"}, budget=self.budget, **limits)
         self.told = self.pass_on()

@@ -7,6 +7,7 @@ from towline.wire import frames, mux
 from towline.wire.budget import Budget
 from towline.wire.events import Credit
 from towline.wire.frames import FrameType, ProtocolError, Reason
+from towline.wire.windows import PART
 
 
 @pytest.fixture
@@ -76,6 +77,15 @@ def test_window_grows_to_its_limit_while_the_reader_keeps_up(ends: Ends) -> None
     sent = [send_all(ends, stream, read=True) for _ in range(5)]
 
     assert sent == [WINDOW, FIRST, 2 * FIRST, MAX_WINDOW, MAX_WINDOW]
+
+
+def test_window_grows_to_a_part_of_a_budget_that_has_plenty() -> None:
+    ends = Ends(Budget(10 * PART * FIRST), max_window=100 * FIRST)
+    stream = ends.stream()
+
+    sent = [send_all(ends, stream, read=True) for _ in range(4)]
+
+    assert sent == pytest.approx([WINDOW, FIRST, 10 * FIRST, 20 * FIRST], rel=0.03)
 
 
 def test_window_is_small_until_its_reader_has_read_something(ends: Ends) -> None:
@@ -231,7 +241,7 @@ def test_stream_that_returned_its_credit_gets_it_again(ends: Ends) -> None:
         ends.client.give_back()
     ends.pass_on()
 
-    assert [send_all(ends, stream, read=True) for _ in range(3)] == [WINDOW, FIRST, 2 * FIRST]
+    assert [send_all(ends, stream, read=True) for _ in range(3)] == [WINDOW, 2 * FIRST, MAX_WINDOW]
 
 
 def test_stream_without_more_than_a_first_window_returns_nothing(ends: Ends) -> None:
