@@ -197,7 +197,8 @@ class Discovery:
         first: asyncio.Future[str],
     ) -> None:
         known: dict[str, frozenset[Network]] = {}
-        async with aclosing(self._client.watch(resource, namespace=namespace)) as events:
+        watch = self._client.watch(resource, namespace=namespace, brief=True)
+        async with aclosing(watch) as events:
             async for event in events:
                 if event.type is not EventType.SYNCED:
                     uid = event.object["metadata"]["uid"]

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import enum
 import json
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from towline.kube import watch
@@ -117,13 +119,36 @@ class Client:
         fields: str = "",
     ) -> ObjectList:
         """Read all objects that match the selectors, in as few pages as it takes."""
-        params = _selectors(labels, fields)
-        path = resource.path(namespace)
+        pages = partial(self.pages, resource, namespace=namespace, labels=labels, fields=fields)
         try:
-            return await self._pages(path, [*params, ("limit", str(_PAGE_ITEMS))])
+            return await _whole(pages())
         except Gone:
-            # The pages took longer than the server keeps the state that they are of.
-            return await self._pages(path, params)
+            return await _whole(pages(limited=False))
+
+    async def pages(
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+        limited: bool = True,
+    ) -> AsyncGenerator[ObjectList, None]:
+        """Read all objects that match the selectors page by page; unless `limited`, it is one.
+
+        Raises Gone when the pages take longer than the server keeps the state that they are of.
+        """
+        params = _selectors(labels, fields)
+        if limited:
+            params.append(("limit", str(_PAGE_ITEMS)))
+        more: list[tuple[str, str]] = []
+        while True:
+            page = await self._json(Call("GET", resource.path(namespace), [*params, *more]))
+            metadata = page.get("metadata") or {}
+            yield ObjectList(page.get("items") or [], metadata.get("resourceVersion", ""))
+            if not metadata.get("continue"):
+                return
+            more = [("continue", metadata["continue"])]
 
     async def some(
         self, resource: Resource, number: int, *, namespace: str | None = None, labels: str = ""
@@ -222,10 +247,17 @@ class Client:
         labels: str = "",
         fields: str = "",
         since: str = "",
+        brief: bool = False,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Follow a collection for ever; see :func:`towline.kube.watch.watch`."""
         return watch.watch(
-            self, resource, namespace=namespace, labels=labels, fields=fields, since=since
+            self,
+            resource,
+            namespace=namespace,
+            labels=labels,
+            fields=fields,
+            since=since,
+            brief=brief,
         )
 
     def stream(
@@ -241,17 +273,6 @@ class Client:
         """Open a WebSocket at an API path; see :func:`towline.kube.upgrade.upgrade`."""
         return await self._transport.upgrade(path, params, subprotocols)
 
-    async def _pages(self, path: str, params: Params) -> ObjectList:
-        items: list[Object] = []
-        more: list[tuple[str, str]] = []
-        while True:
-            page = await self._json(Call("GET", path, [*params, *more]))
-            items += page.get("items") or []
-            metadata = page.get("metadata") or {}
-            if not metadata.get("continue"):
-                return ObjectList(items, metadata.get("resourceVersion", ""))
-            more = [("continue", metadata["continue"])]
-
     async def _json(self, call: Call) -> Object:
         answer = await self._transport.read(call)
         try:
@@ -266,6 +287,17 @@ class Client:
             f"{self.access.source}; a sign-in page or a proxy may be in the way",
             action=action(call.method, call.path),
         )
+
+
+async def _whole(pages: AsyncGenerator[ObjectList, None]) -> ObjectList:
+    """All pages in one."""
+    items: list[Object] = []
+    version = ""
+    async with aclosing(pages):
+        async for page in pages:
+            items += page.items
+            version = page.resource_version
+    return ObjectList(items, version)
 
 
 def _selectors(labels: str, fields: str) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ from towline.kube.resources import Object, Resource, action
 from towline.kube.status import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from towline.kube.client import Client
 
@@ -63,6 +63,7 @@ async def watch(
     labels: str = "",
     fields: str = "",
     since: str = "",
+    brief: bool = False,
 ) -> AsyncGenerator[WatchEvent, None]:
     """Give what there is, as ADDED, then SYNCED, then every change, until closed or cancelled.
 
@@ -70,8 +71,11 @@ async def watch(
     A disconnect is resumed from the last version seen. When the server no longer keeps that
     version, everything is listed again, the differences are given as changes, and SYNCED once
     more. Raises ApiError when it cannot start, and later only what time does not heal.
+
+    Every object is kept, for DELETED, or with `brief` no more of each than its metadata's uid and
+    resourceVersion: a cluster may have thousands, and an object takes kilobytes.
     """
-    follower = _Follower(client, resource, namespace, labels, fields, since)
+    follower = _Follower(client, resource, namespace, labels, fields, since, brief=brief)
     fruitless = 0
     while True:
         try:
@@ -81,7 +85,7 @@ async def watch(
                     if event is not None:
                         yield event
         except Gone:
-            follower.version = ""
+            follower.restart()
         except _PASSING:
             if not follower.worked:
                 raise
@@ -136,6 +140,8 @@ class _Follower:
         labels: str,
         fields: str,
         since: str,
+        *,
+        brief: bool,
     ) -> None:
         self.version = since
         self.worked = False
@@ -144,21 +150,25 @@ class _Follower:
         self._namespace = namespace
         self._labels = labels
         self._fields = fields
+        self._keep = _brief if brief else _whole
+        self._paged = True
         self._known: dict[str, Object] = {}
+
+    def restart(self) -> None:
+        """List again, as the server keeps no more what it was asked of.
+
+        When that was the listing itself, its pages took too long: it is one page then.
+        """
+        self._paged = bool(self.version)
+        self.version = ""
 
     async def run(self) -> AsyncGenerator[WatchEvent | None, None]:
         """List if need be, then watch until the connection ends; None is a sign of life."""
         if not self.version:
-            listing = await self._client.list(
-                self._resource,
-                namespace=self._namespace,
-                labels=self._labels,
-                fields=self._fields,
-            )
+            async with aclosing(self._list()) as changes:
+                async for change in changes:
+                    yield change
             self.worked = True
-            for event in self._differences(listing.items):
-                yield event
-            self.version = listing.resource_version
             yield WatchEvent(EventType.SYNCED, {})
         path = self._resource.path(self._namespace)
         seconds = random.randint(_SHORTEST_WATCH_SECONDS, _LONGEST_WATCH_SECONDS)  # noqa: S311
@@ -188,21 +198,47 @@ class _Follower:
         if event.type is EventType.DELETED:
             self._known.pop(_identity(value), None)
         else:
-            self._known[_identity(value)] = value
+            self._known[_identity(value)] = self._keep(value)
         return event
 
-    def _differences(self, items: list[Object]) -> Iterator[WatchEvent]:
-        """What must have happened between what is known and a new listing."""
-        listed = {_identity(item): item for item in items}
-        for identity in self._known.keys() - listed.keys():
+    async def _list(self) -> AsyncGenerator[WatchEvent, None]:
+        """What must have happened between what is known and a new listing, page by page.
+
+        What is gone comes before what is new: that may be another object of the same name.
+        """
+        gone = set(self._known)
+        later: list[Object] = []
+        version = ""
+        pages = self._client.pages(
+            self._resource,
+            namespace=self._namespace,
+            labels=self._labels,
+            fields=self._fields,
+            limited=self._paged,
+        )
+        async with aclosing(pages):
+            async for page in pages:
+                version = page.resource_version
+                gone.difference_update(map(_identity, page.items))
+                later += filter(self._is_news, page.items)
+                if not gone:
+                    for item in later:
+                        yield self._learn(item)
+                    later.clear()
+        for identity in gone:
             yield WatchEvent(EventType.DELETED, self._known.pop(identity))
-        for identity, item in listed.items():
-            before = self._known.get(identity)
-            self._known[identity] = item
-            if before is None:
-                yield WatchEvent(EventType.ADDED, item)
-            elif before["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
-                yield WatchEvent(EventType.MODIFIED, item)
+        for item in later:
+            yield self._learn(item)
+        self.version = version
+
+    def _is_news(self, item: Object) -> bool:
+        before = self._known.get(_identity(item))
+        return before is None or _version(before) != _version(item)
+
+    def _learn(self, item: Object) -> WatchEvent:
+        kind = EventType.MODIFIED if _identity(item) in self._known else EventType.ADDED
+        self._known[_identity(item)] = self._keep(item)
+        return WatchEvent(kind, item)
 
 
 _CHANGES = ("ADDED", "MODIFIED", "DELETED")
@@ -211,6 +247,19 @@ _CHANGES = ("ADDED", "MODIFIED", "DELETED")
 def _identity(item: Object) -> str:
     identity: str = item["metadata"]["uid"]
     return identity
+
+
+def _version(item: Object) -> str:
+    version: str = item["metadata"]["resourceVersion"]
+    return version
+
+
+def _whole(item: Object) -> Object:
+    return item
+
+
+def _brief(item: Object) -> Object:
+    return {"metadata": {"uid": _identity(item), "resourceVersion": _version(item)}}
 
 
 def _parse(line: bytes, path: str) -> dict[str, Any]:

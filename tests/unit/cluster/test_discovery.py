@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
@@ -157,6 +158,25 @@ async def test_services_and_pods_are_seen_one_by_one_and_nodes_pods_are_not(
         await found.ask_agent(AGENT, "agent")
         assert found.answers[Source.SEEN, SERVICES].networks == nets("10.96.7.7")
         assert found.answers[Source.SEEN, PODS].networks == nets("10.244.0.6", "10.244.1.7")
+
+
+async def test_of_what_is_seen_only_the_addresses_are_kept(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("towline.kube.client._PAGE_ITEMS", 5)
+    notes = {"note": "x" * 100_000}
+    for number in range(50):
+        value = {"metadata": {"name": f"many-{number}", "annotations": notes}, "spec": {}}
+        await server.add("api/v1", "pods", value, namespace="default")
+    async with discovering(server) as found:
+        tracemalloc.start()
+        try:
+            await found.see(PODS)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    # All of them are 5 MB.
+    assert most < 4_000_000
 
 
 async def test_namespace_is_looked_at_where_the_cluster_may_not_be(server: ApiServer) -> None:

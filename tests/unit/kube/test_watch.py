@@ -198,6 +198,61 @@ async def test_a_replaced_object_of_the_same_name_is_deleted_and_added() -> None
             assert await take(events, 2) == [(ADDED, "a"), (SYNCED, "")]
 
 
+async def test_what_there_is_comes_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towline.kube.client._PAGE_ITEMS", 2)
+    async with ApiServer() as server, Client(server.access(), QUICK) as client:
+        world = World(server)
+        for name in "abc":
+            await world.add(name)
+        async with aclosing(client.watch(PODS, namespace="default")) as events:
+            assert await take(events, 2) == [(ADDED, "a"), (ADDED, "b")]
+            assert client.request_count == 1
+
+            assert await take(events, 2) == [(ADDED, "c"), (SYNCED, "")]
+
+
+async def test_pages_that_expire_are_listed_at_once_and_nothing_is_given_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("towline.kube.client._PAGE_ITEMS", 2)
+    async with ApiServer() as server, Client(server.access(), QUICK) as client:
+        world = World(server)
+        for name in "abc":
+            await world.add(name)
+
+        async def change_between_pages(request: web.Request) -> None:
+            if "continue" in request.query:
+                await world.remove("b")
+                await server.store.forget()
+
+        server.faults.append(change_between_pages)
+        async with aclosing(client.watch(PODS, namespace="default")) as events:
+            given = await take(events, 5)
+
+        assert given == [(ADDED, "a"), (ADDED, "b"), (DELETED, "b"), (ADDED, "c"), (SYNCED, "")]
+        assert "limit" not in server.requests[-1].query
+
+
+async def test_a_brief_watch_tells_of_what_is_gone_only_which_it_was() -> None:
+    async with ApiServer() as server, Client(server.access(), QUICK) as client:
+        world = World(server)
+        made = await world.add("goes")
+        async with aclosing(client.watch(PODS, namespace="default", brief=True)) as events:
+            await take(events, 2)
+            pending = asyncio.ensure_future(anext(events))
+            await settled(server)
+            server.faults.append(_unavailable_until(lambda: server.store.oldest > 1000))
+            server.drop_watches()
+            await world.remove("goes")
+            await server.store.forget()
+
+            async with asyncio.timeout(5):
+                event = await pending
+
+        kept = {key: made["metadata"][key] for key in ("uid", "resourceVersion")}
+        assert event == WatchEvent(DELETED, {"metadata": kept})
+
+
 async def test_a_server_that_is_away_for_a_while_is_waited_for() -> None:
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
         world = World(server)
