@@ -81,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="JSON",
         help='what to undo when the client is gone: {"path": of the object, "record": {...}}',
     )
+    _add_draining(parser)
+    _add_router(parser)
+    _add_redirect(parser)
+    return parser
+
+
+def _add_draining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quiet-seconds",
         type=float,
@@ -93,9 +100,6 @@ def _parser() -> argparse.ArgumentParser:
         default=DRAINING.longest_seconds,
         help="after how long it ends although there are connections",
     )
-    _add_router(parser)
-    _add_redirect(parser)
-    return parser
 
 
 def _add_router(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import resource
 import signal
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,31 +90,45 @@ async def serve(  # noqa: PLR0913 (as many as an agent may be told)
     is the authentication, and nobody outside the pod reaches its loopback.
     """
     _raise_descriptor_limit()
-    loop = asyncio.get_running_loop()
     agent = Agent(grace_seconds, intercepted, changed, redirecting, routed, shared=shared)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, agent.terminate, 128 + number)
-    server = None
-    if port is not None:
-        server = await loop.create_server(
-            agent.accept, "127.0.0.1", port, backlog=16, start_serving=False
-        )
+    _end_by_signals(agent)
     try:
-        # A session that is answered may rely on what comes to the ports coming here.
-        await agent.start()
-        if server is None:
-            await stdio.connect(agent.accept, agent.end)
-        else:
-            await server.start_serving()
-        code = await agent.over()
-        if server is not None:
-            server.close()
+        # Either starts the agent first: a session that is answered may rely on what comes to the
+        # ports coming here.
+        async with _by_stdio(agent) if port is None else _on_loopback(agent, port):
+            code = await agent.over()
         await agent.drain(draining)
         return code
     finally:
-        if server is not None:
-            server.close()
         await agent.close()
+
+
+def _end_by_signals(agent: Agent) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.terminate, 128 + number)
+
+
+@contextlib.asynccontextmanager
+async def _by_stdio(agent: Agent) -> AsyncIterator[None]:
+    """Start the agent, and let the session in by input and output."""
+    await agent.start()
+    await stdio.connect(agent.accept, agent.end)
+    yield
+
+
+@contextlib.asynccontextmanager
+async def _on_loopback(agent: Agent, port: int) -> AsyncIterator[None]:
+    """Start the agent, and let the session in at a port of loopback."""
+    server = await asyncio.get_running_loop().create_server(
+        agent.accept, "127.0.0.1", port, backlog=16, start_serving=False
+    )
+    try:
+        await agent.start()
+        await server.start_serving()
+        yield
+    finally:
+        server.close()
 
 
 def _raise_descriptor_limit() -> None:
