@@ -68,7 +68,8 @@ class Stage:
 
     def who_answers(self, who: str) -> str:
         """The name of the one who answers a request with that name in its header."""
-        return asked(self.ground.lab, self.meshed, PORT, **{HEADER: who}).name
+        # Said although it is the default: by its type the header might be meant for that.
+        return asked(self.ground.lab, self.meshed, PORT, context=None, **{HEADER: who}).name
 
     def await_put_back(self) -> None:
         """Wait until nothing of a session is left."""
