@@ -146,14 +146,6 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
         ROLE: spec.role,
     }
     annotations = {**spec.pod.annotations, OWNER: spec.owner, SINCE: now()}
-    mesh = spec.sidecar or sidecar.NONE
-    template = {
-        "metadata": {
-            "labels": {**labels, AGENT_LABEL: spec.name, **mesh.labels},
-            "annotations": {**annotations, **mesh.annotations},
-        },
-        "spec": _pod_spec(spec),
-    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -167,8 +159,22 @@ def manifest(spec: AgentSpec) -> dict[str, Any]:
             "backoffLimit": RESTARTS if spec.relied_on else 0,
             "ttlSecondsAfterFinished": 0,
             "activeDeadlineSeconds": spec.lease_seconds,
-            "template": podpatch.merge(template, spec.pod.patch),
+            "template": podpatch.merge(_pod_template(spec, labels, annotations), spec.pod.patch),
         },
+    }
+
+
+def _pod_template(
+    spec: AgentSpec, labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> dict[str, Any]:
+    """The pod, which bears what its Job bears."""
+    mesh = spec.sidecar or sidecar.NONE
+    return {
+        "metadata": {
+            "labels": {**labels, AGENT_LABEL: spec.name, **mesh.labels},
+            "annotations": {**annotations, **mesh.annotations},
+        },
+        "spec": _pod_spec(spec),
     }
 
 

@@ -29,6 +29,7 @@ from towline.features.uplink.names import Names, Nameservers
 from towline.features.uplink.way import Way
 from towline.kube.client import Client
 from towline.kube.config import Access
+from towline.link.link import Link
 from towline.redirect.control import Redirect
 from towline.redirect.intercept import Intercept
 
@@ -84,17 +85,9 @@ class Connection(Way):
         async with AsyncExitStack() as stack:
             agent = await stack.enter_async_context(self._agent)
             redirect = await stack.enter_async_context(self._open_redirect())
-            nameservers = Nameservers()
-            choice = self._options.choice
-            named = Named()
-            leads = Leads(redirect, named, nameservers.all(), choice.exclude.networks)
-            discovery = await stack.enter_async_context(
-                Discovery(agent.client, self._access.namespace)
-            )
-            self._capture = capture = Capture(
-                self._access, discovery, leads, choice, lambda: agent.pod, self._note
-            )
-            await self._start(agent, discovery, capture)
+            nameservers, named = Nameservers(), Named()
+            leads = Leads(redirect, named, nameservers.all(), self._options.choice.exclude.networks)
+            capture = await stack.enter_async_context(self._started(agent, leads))
             link = await stack.enter_async_context(agent.linked())
             await capture.begin(link)
             group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -106,14 +99,9 @@ class Connection(Way):
             await stack.enter_async_context(
                 Intercept.open(redirect, group, dialer.dial, dialer.accept, flows.take)
             )
-            cache_seconds = self._options.names.cache_seconds
-            self._names = names = Names(
-                link, redirect, leads, nameservers, self._note, cache_seconds=cache_seconds
+            names = await stack.enter_async_context(
+                self._serve_names(link, redirect, leads, nameservers)
             )
-            told = cluster_names(
-                link, self._access, self._options.names, choice.include, choice.exclude
-            )
-            await stack.enter_async_context(names.serve(told))
             self._explainer = Explainer(
                 agent.client, self._access.namespace, names, leads, dialer, link
             )
@@ -140,6 +128,21 @@ class Connection(Way):
             self._redirect = redirect
             yield redirect
 
+    @asynccontextmanager
+    async def _started(self, agent: AgentLink, leads: Leads) -> AsyncIterator[Capture]:
+        """Inside, the agent is started, and it is known what to lead to it."""
+        async with Discovery(agent.client, self._access.namespace) as discovery:
+            self._capture = capture = Capture(
+                self._access,
+                discovery,
+                leads,
+                self._options.choice,
+                lambda: agent.pod,
+                self._note,
+            )
+            await self._start(agent, discovery, capture)
+            yield capture
+
     async def _start(self, agent: AgentLink, discovery: Discovery, capture: Capture) -> None:
         """Start the agent, and meanwhile look at the cluster and at this machine."""
         async with asyncio.TaskGroup() as group:
@@ -158,6 +161,19 @@ class Connection(Way):
             others = f"!{AGENT_LABEL}"
             return await sidecar.of_pods(client, self._access.namespace, others) is not None
         return False
+
+    @asynccontextmanager
+    async def _serve_names(
+        self, link: Link, redirect: Redirect, leads: Leads, nameservers: Nameservers
+    ) -> AsyncIterator[Names]:
+        """Inside, the cluster's names are answered by the cluster."""
+        wanted, choice = self._options.names, self._options.choice
+        self._names = names = Names(
+            link, redirect, leads, nameservers, self._note, cache_seconds=wanted.cache_seconds
+        )
+        told = cluster_names(link, self._access, wanted, choice.include, choice.exclude)
+        async with names.serve(told):
+            yield names
 
     def _lost(self) -> None:
         if self._names:
