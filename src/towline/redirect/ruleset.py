@@ -52,25 +52,33 @@ def mark(rank: int) -> int:
 
 
 def create_table(rank: int) -> str:
-    """Build the table; fails when there is one of this name, as it must.
-
-    A SYN to a destination that is not open goes untracked (so that the same SYN, sent again
-    when the destination has accepted, is new to the nat chain) to the device. One that was
-    tracked since its destination was open when it passed the raw hook, and not when it came to
-    nat, would be stuck in conntrack: it is dropped, and the program's next one is judged anew.
-    Packets of others (containers) are not redirected: told so instead of left waiting. Queries to
-    the device's own nameserver that no session takes are refused, though some program may listen
-    on all addresses.
-
-    Lookups by UDP are tracked in a zone of the session's own. Elsewhere conntrack would go by
-    what it knows of a socket from before: one that was used before the session would bypass it,
-    and one that was used during it would be led to it ever after.
-    """
+    """Build the table; fails when there is one of this name, as it must."""
     name = device(rank)
     return f"""
 create table inet {name} {{ flags owner; }}
 table inet {name} {{
   flags owner
+{_of_connections(name)}{_of_lookups(rank)}\
+  chain nat {{
+    type nat hook output priority {_NAT_PRIORITY - rank};
+    jump nameservers
+    jump link
+    oifname "{name}" jump opened
+  }}
+{_of_what_nobody_takes(name)}\
+}}
+"""
+
+
+def _of_connections(name: str) -> str:
+    """Lead connections by what is known of their destinations.
+
+    A SYN to a destination that is not open goes untracked (so that the same SYN, sent again
+    when the destination has accepted, is new to the nat chain) to the device. One that was
+    tracked since its destination was open when it passed the raw hook, and not when it came to
+    nat, would be stuck in conntrack: it is dropped, and the program's next one is judged anew.
+    """
+    return f"""\
   set open4 {{ type ipv4_addr . inet_service; flags timeout; timeout {OPEN_SECONDS}s; }}
   set open6 {{ type ipv6_addr . inet_service; flags timeout; timeout {OPEN_SECONDS}s; }}
   chain unopened {{
@@ -80,23 +88,38 @@ table inet {name} {{
   }}
   chain opened {{
   }}
-  chain nameservers {{
-  }}
-  chain link {{
-  }}
   chain raw {{
     type filter hook output priority raw;
     oifname "{name}" {_SYN} jump unopened
   }}
+"""
+
+
+def _of_lookups(rank: int) -> str:
+    """Have chains for lookups, which are led nowhere yet.
+
+    Those by UDP are tracked in a zone of the session's own. Elsewhere conntrack would go by
+    what it knows of a socket from before: one that was used before the session would bypass it,
+    and one that was used during it would be led to it ever after.
+    """
+    return f"""\
+  chain nameservers {{
+  }}
+  chain link {{
+  }}
   chain zones {{
     type filter hook output priority {_ZONE_PRIORITY - rank};
   }}
-  chain nat {{
-    type nat hook output priority {_NAT_PRIORITY - rank};
-    jump nameservers
-    jump link
-    oifname "{name}" jump opened
-  }}
+"""
+
+
+def _of_what_nobody_takes(name: str) -> str:
+    """Refuse it, so that nobody is left waiting.
+
+    Queries to the device's own nameserver that no session takes are refused, though some program
+    may listen on all addresses. Packets of others (containers) are not redirected, and told so.
+    """
+    return f"""\
   chain untaken {{
     type filter hook output priority filter;
     {_TO_LINK_SERVER} reject
@@ -106,7 +129,6 @@ table inet {name} {{
     oifname "{name}" reject with icmpx type admin-prohibited
     iifname "{name}" drop
   }}
-}}
 """
 
 
