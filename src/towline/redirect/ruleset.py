@@ -34,7 +34,7 @@ _MARK_BASE = 0x70770000
 # Whom systemd-resolved asks at a session's device: an address of loopback, which it asks whatever
 # the device, and on which nobody listens (84, 79, 87 spell TOW).
 LINK_SERVER = ipaddress.IPv4Address("127.84.79.87")
-_TO_LINK_SERVER = f"ip daddr {LINK_SERVER} meta l4proto {{ tcp, udp }} th dport 53"
+_TO_LINK_SERVER = f"ip daddr {LINK_SERVER}"
 
 # A connection's first packet. Of one from before conntrack was in use, which it is from the first
 # such rule on, any other may be the first that conntrack sees, and is not to be led elsewhere.
@@ -122,7 +122,7 @@ def _of_what_nobody_takes(name: str) -> str:
     return f"""\
   chain untaken {{
     type filter hook output priority filter;
-    {_TO_LINK_SERVER} reject
+    {_TO_LINK_SERVER} meta l4proto {{ tcp, udp }} th dport 53 reject
   }}
   chain forward {{
     type filter hook forward priority filter;
@@ -168,8 +168,7 @@ def capture_dns(rank: int, nameservers: Sequence[IPAddress], port: int) -> str:
     for version, family in ((4, "ip"), (6, "ip6")):
         members = ", ".join(str(each) for each in nameservers if each.version == version)
         if members:
-            udp = f"udp dport 53 {family} daddr {{ {members} }}"
-            tcp = f"{_SYN} tcp dport 53 {family} daddr {{ {members} }}"
+            udp, tcp = _lookups_to(f"{family} daddr {{ {members} }}")
             lines += [
                 f"add rule inet {name} zones {udp} ct zone set {port}",
                 # One that came by the zones before this rule was there keeps its way: its reply
@@ -191,9 +190,17 @@ def capture_link(rank: int, port: int) -> str:
     if port:
         lines += [
             f"add rule inet {name} link {_exempt(rank)}",
-            f"add rule inet {name} link {_TO_LINK_SERVER} redirect to :{port}",
+            *(
+                f"add rule inet {name} link {lookup} redirect to :{port}"
+                for lookup in _lookups_to(_TO_LINK_SERVER)
+            ),
         ]
     return "\n".join(lines)
+
+
+def _lookups_to(whom: str) -> tuple[str, str]:
+    """What matches queries to those that `whom` matches, by UDP and by TCP."""
+    return f"udp dport 53 {whom}", f"{_SYN} tcp dport 53 {whom}"
 
 
 def _exempt(rank: int) -> str:

@@ -49,6 +49,15 @@ def test_capture_link_of_no_port_empties_the_chain():
     assert ruleset.capture_link(3, 0) == "flush chain inet tow3 link"
 
 
+@pytest.mark.parametrize(
+    "rules", [ruleset.capture_dns(0, ADDRESSES, 5353), ruleset.capture_link(0, 5353)]
+)
+def test_of_a_connection_only_the_first_packet_is_led_elsewhere(rules):
+    led = [line for line in rules.splitlines() if "redirect" in line and "udp" not in line]
+    assert led
+    assert all("tcp flags syn / syn,ack,rst" in line for line in led)
+
+
 def test_capture_dns_of_nothing_empties_the_chain():
     text = ruleset.capture_dns(3, [], 5353)
     assert "flush chain inet tow3 nameservers" in text
