@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from towline.relay.splice import TURN_BYTES
 from towline.relay.stream import Stream
+from towline.relay.turns import TURN_BYTES
 from towline.wire.frames import Buffer
 
 

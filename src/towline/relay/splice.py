@@ -9,14 +9,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Callable, cast
 
 from towline.relay import sockets
+from towline.relay.turns import TURN_BYTES
 from towline.wire.frames import Buffer, Reason
 
 if TYPE_CHECKING:
     from towline.relay.outbox import Allowance
     from towline.relay.stream import Stream
 
-# What a stream may send in one turn on a busy link.
-TURN_BYTES = 64 * 1024
 # Up to this much goes out without waiting for a turn: keystrokes, requests, small answers.
 SMALL_BYTES = 8 * 1024
 # Data comes in views of what the link received at once, some hundred KiB. So small a piece, and

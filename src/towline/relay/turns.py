@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from towline.relay.stream import Stream
 
+# What a stream may send in one turn.
+TURN_BYTES = 64 * 1024
+
 
 class Turns:
     """The queue of a link, which asks `is_busy` whether it takes any more now."""

@@ -11,8 +11,9 @@ import pytest
 from tests.unit.relay.links import WINDOW, LocalTransport, Memory, Recorder, memory
 from towline.relay.outbox import Allowance
 from towline.relay.peer import WRITE_HIGH_BYTES
-from towline.relay.splice import COPY_BYTES, SMALL_BYTES, TURN_BYTES, Splice, reason_of
+from towline.relay.splice import COPY_BYTES, SMALL_BYTES, Splice, reason_of
 from towline.relay.stream import LEAST_BYTES
+from towline.relay.turns import TURN_BYTES
 from towline.wire.frames import MAX_DATA_BYTES, Buffer, Kind, Reason
 
 

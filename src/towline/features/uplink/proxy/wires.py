@@ -8,8 +8,9 @@ from contextlib import suppress
 from typing import Protocol, cast
 
 from towline.relay import sockets
-from towline.relay.splice import TURN_BYTES, reason_of
+from towline.relay.splice import reason_of
 from towline.relay.stream import Stream
+from towline.relay.turns import TURN_BYTES
 from towline.wire.frames import Buffer, Reason
 
 # A destination that has not answered by then does not.
