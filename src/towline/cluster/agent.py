@@ -15,7 +15,7 @@ from towline.errors import AgentError, ConfigError, TowlineError, leading_error
 from towline.kube.client import Client, Propagation
 from towline.kube.errors import ApiError, ConnectionFailed, Forbidden, NotFound, ServerError
 from towline.kube.resources import EVENTS, JOBS, PODS, Object
-from towline.kube.watch import EventType
+from towline.kube.watch import EventType, watch
 
 P = TypeVar("P", bound=asyncio.Protocol)
 Progress = Callable[[str], None]
@@ -140,9 +140,9 @@ class Agent:
     async def _watch_restarts(
         self, seen: dict[str, int], tell: Callable[[TowlineError], None]
     ) -> None:
-        watch = self._client.watch(PODS, namespace=self._namespace, labels=self._labels)
-        async with contextlib.aclosing(watch):
-            async for event in watch:
+        changes = watch(self._client, PODS, namespace=self._namespace, labels=self._labels)
+        async with contextlib.aclosing(changes) as events:
+            async for event in events:
                 if event.type is EventType.SYNCED:
                     continue
                 pod, (count, why) = event.object["metadata"]["name"], restarts(event.object)
@@ -226,9 +226,9 @@ class Agent:
 
     async def _watch_pod(self, progress: Progress, enough: Enough = lambda _: True) -> None:
         """Return when the pod runs, and is as is needed."""
-        watch = self._client.watch(PODS, namespace=self._namespace, labels=self._labels)
-        async with contextlib.aclosing(watch):
-            async for event in watch:
+        changes = watch(self._client, PODS, namespace=self._namespace, labels=self._labels)
+        async with contextlib.aclosing(changes) as events:
+            async for event in events:
                 if event.type is EventType.SYNCED:
                     continue
                 state = podstate.of_pod(event.object)

@@ -19,7 +19,7 @@ from towline.kube.access import Right
 from towline.kube.client import Client
 from towline.kube.errors import ApiError, Forbidden, NotFound
 from towline.kube.resources import NODES, PODS, SERVICE_CIDRS, SERVICES, Object, Resource
-from towline.kube.watch import EventType
+from towline.kube.watch import EventType, watch
 
 # What fails for a while is tried again, and what cannot be watched is asked again, after so long.
 AGAIN_SECONDS = 60.0
@@ -197,8 +197,8 @@ class Discovery:
         first: asyncio.Future[str],
     ) -> None:
         known: dict[str, frozenset[Network]] = {}
-        watch = self._client.watch(resource, namespace=namespace, brief=True)
-        async with aclosing(watch) as events:
+        changes = watch(self._client, resource, namespace=namespace, brief=True)
+        async with aclosing(changes) as events:
             async for event in events:
                 if event.type is not EventType.SYNCED:
                     uid = event.object["metadata"]["uid"]

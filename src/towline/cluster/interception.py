@@ -22,7 +22,7 @@ from towline.kube.errors import (
     TooManyRequests,
 )
 from towline.kube.resources import Object, Resource
-from towline.kube.watch import EventType
+from towline.kube.watch import EventType, watch
 
 END_SECONDS = 15.0
 RETRY_SECONDS = 0.5
@@ -204,11 +204,10 @@ class Interception:
 
         `on_seen` gets the object each time that it changes, unless that is so.
         """
-        watch = self._client.watch(
-            self._resource, namespace=self._namespace, fields=f"metadata.name={self._name}"
-        )
+        named = f"metadata.name={self._name}"
+        changes = watch(self._client, self._resource, namespace=self._namespace, fields=named)
         there = False
-        async with contextlib.aclosing(watch) as events:
+        async with contextlib.aclosing(changes) as events:
             async for event in events:
                 if event.type is EventType.DELETED or (
                     event.type is EventType.SYNCED and not there

@@ -9,7 +9,7 @@ from towline.cluster import podstate
 from towline.errors import TowlineError
 from towline.kube.client import Client
 from towline.kube.resources import PODS
-from towline.kube.watch import EventType
+from towline.kube.watch import EventType, watch
 
 # A node tells about a second later what has become of a container.
 LOOK_SECONDS = 10.0
@@ -57,8 +57,8 @@ class Witness:
     async def _watch(self, pod: str) -> None:
         """Return when the pod has ended, or is not there."""
         named = f"metadata.name={pod}"
-        watch = self._client.watch(PODS, namespace=self._namespace, fields=named)
-        async with aclosing(watch) as events:
+        changes = watch(self._client, PODS, namespace=self._namespace, fields=named)
+        async with aclosing(changes) as events:
             async for event in events:
                 if pod != self._pod or (event.type is EventType.SYNCED and self._end is None):
                     return

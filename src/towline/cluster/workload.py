@@ -12,7 +12,7 @@ from towline.errors import TowlineError
 from towline.kube.client import Client
 from towline.kube.errors import NotFound
 from towline.kube.resources import PODS, Object
-from towline.kube.watch import EventType
+from towline.kube.watch import EventType, watch
 
 # So long it takes until all nodes know that a pod is, or is no more, one that a service leads to.
 SPREAD_SECONDS = 2.0
@@ -80,9 +80,9 @@ async def ready_pods(
 
     `labels` and `fields` are selectors as the API has them.
     """
-    watch = client.watch(PODS, namespace=namespace, labels=labels, fields=fields)
+    changes = watch(client, PODS, namespace=namespace, labels=labels, fields=fields)
     ready, synced = dict[str, Object](), False
-    async with contextlib.aclosing(watch) as events:
+    async with contextlib.aclosing(changes) as events:
         async for event in events:
             synced = synced or event.type is EventType.SYNCED
             if event.type is not EventType.SYNCED:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from towline.kube import watch
 from towline.kube.call import Call, Params, Patience
 from towline.kube.errors import Gone, ServerError
 from towline.kube.resources import Object, Resource, action
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from towline.kube.config import Access
     from towline.kube.upgrade import Upgraded
-    from towline.kube.watch import WatchEvent
 
 
 class PatchKind(enum.Enum):
@@ -238,27 +236,6 @@ class Client:
         }
         body = json.dumps({k: v for k, v in options.items() if v is not None}).encode()
         return await self._json(Call("DELETE", resource.path(namespace, name), (), body))
-
-    def watch(
-        self,
-        resource: Resource,
-        *,
-        namespace: str | None = None,
-        labels: str = "",
-        fields: str = "",
-        since: str = "",
-        brief: bool = False,
-    ) -> AsyncGenerator[WatchEvent, None]:
-        """Follow a collection for ever; see :func:`towline.kube.watch.watch`."""
-        return watch.watch(
-            self,
-            resource,
-            namespace=namespace,
-            labels=labels,
-            fields=fields,
-            since=since,
-            brief=brief,
-        )
 
     def stream(
         self, path: str, params: Params, read_timeout: float

@@ -124,7 +124,7 @@ async def test_a_watch_sees_everything_once_through_many_connections(
     seen = []
     async with (
         asyncio.TaskGroup() as group,
-        aclosing(client.watch(CONFIG_MAPS, **selected)) as events,
+        aclosing(watching.watch(client, CONFIG_MAPS, **selected)) as events,
     ):
         async for event in events:
             if event.type is EventType.SYNCED:

@@ -17,7 +17,7 @@ from towline.kube.call import Patience
 from towline.kube.client import Client
 from towline.kube.errors import ConnectionFailed, Forbidden
 from towline.kube.resources import PODS
-from towline.kube.watch import EventType, WatchEvent, lines, until
+from towline.kube.watch import EventType, WatchEvent, lines, until, watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -69,7 +69,7 @@ async def test_what_there_is_comes_first_then_synced_then_changes() -> None:
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
         world = World(server)
         await world.add("a")
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             assert await take(events, 2) == [(ADDED, "a"), (SYNCED, "")]
 
             await world.add("b")
@@ -86,7 +86,7 @@ async def test_since_leaves_out_the_listing() -> None:
         made = await world.add("a")
         await world.change("a", "Running")
         since = made["metadata"]["resourceVersion"]
-        async with aclosing(client.watch(PODS, namespace="default", since=since)) as events:
+        async with aclosing(watch(client, PODS, namespace="default", since=since)) as events:
             assert await take(events, 1) == [(MODIFIED, "a")]
 
         assert client.request_count == 1
@@ -97,7 +97,7 @@ async def test_selectors_are_part_of_the_listing_and_of_the_watch() -> None:
         world = World(server)
         await world.add("a", app="web")
         await world.add("b", app="other")
-        async with aclosing(client.watch(PODS, labels="app=web")) as events:
+        async with aclosing(watch(client, PODS, labels="app=web")) as events:
             assert await take(events, 2) == [(ADDED, "a"), (SYNCED, "")]
 
             await world.add("c", app="other")
@@ -110,7 +110,7 @@ async def test_a_dropped_connection_is_resumed_without_losing_or_repeating() -> 
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
         world = World(server)
         await world.add("a")
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             await take(events, 2)
             for name in "bcd":
                 pending = asyncio.ensure_future(anext(events))
@@ -128,7 +128,7 @@ async def test_a_bookmark_is_where_the_watch_goes_on() -> None:
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
         world = World(server)
         await world.add("a")
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             await take(events, 2)
             pending = asyncio.ensure_future(anext(events))
             await settled(server)
@@ -152,7 +152,7 @@ async def test_a_forgotten_version_gives_the_differences_as_events() -> None:
         world = World(server)
         for name in ("stays", "changes", "goes"):
             await world.add(name)
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             await take(events, 4)
             pending = asyncio.ensure_future(anext(events))
             await settled(server)
@@ -182,7 +182,7 @@ async def test_a_replaced_object_of_the_same_name_is_deleted_and_added() -> None
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
         world = World(server)
         await world.add("a")
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             await take(events, 2)
             pending = asyncio.ensure_future(anext(events))
             await settled(server)
@@ -204,7 +204,7 @@ async def test_what_there_is_comes_page_by_page(monkeypatch: pytest.MonkeyPatch)
         world = World(server)
         for name in "abc":
             await world.add(name)
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             assert await take(events, 2) == [(ADDED, "a"), (ADDED, "b")]
             assert client.request_count == 1
 
@@ -226,7 +226,7 @@ async def test_pages_that_expire_are_listed_at_once_and_nothing_is_given_twice(
                 await server.store.forget()
 
         server.faults.append(change_between_pages)
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             given = await take(events, 5)
 
         assert given == [(ADDED, "a"), (ADDED, "b"), (DELETED, "b"), (ADDED, "c"), (SYNCED, "")]
@@ -237,7 +237,7 @@ async def test_a_brief_watch_tells_of_what_is_gone_only_which_it_was() -> None:
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
         world = World(server)
         made = await world.add("goes")
-        async with aclosing(client.watch(PODS, namespace="default", brief=True)) as events:
+        async with aclosing(watch(client, PODS, namespace="default", brief=True)) as events:
             await take(events, 2)
             pending = asyncio.ensure_future(anext(events))
             await settled(server)
@@ -256,7 +256,7 @@ async def test_a_brief_watch_tells_of_what_is_gone_only_which_it_was() -> None:
 async def test_a_server_that_is_away_for_a_while_is_waited_for() -> None:
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
         world = World(server)
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             await take(events, 1)
             pending = asyncio.ensure_future(anext(events))
             await settled(server)
@@ -272,14 +272,14 @@ async def test_a_server_that_is_away_for_a_while_is_waited_for() -> None:
 async def test_a_server_that_is_away_from_the_start_is_an_error() -> None:
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
         server.hang_up(times=10)
-        async with aclosing(client.watch(PODS)) as events:
+        async with aclosing(watch(client, PODS)) as events:
             with pytest.raises(ConnectionFailed):
                 await anext(events)
 
 
 async def test_losing_the_right_to_watch_ends_it_with_forbidden() -> None:
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             await take(events, 1)
             pending = asyncio.ensure_future(anext(events))
             await settled(server)
@@ -309,7 +309,7 @@ async def test_a_broken_event_is_resumed_like_a_broken_connection(line: bytes) -
             return web.Response(body=line + b"\n")
 
         server.faults.append(break_first)
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             await take(events, 1)
             await world.add("a")
             assert await take(events, 1) == [(ADDED, "a")]
@@ -318,7 +318,7 @@ async def test_a_broken_event_is_resumed_like_a_broken_connection(line: bytes) -
 
 async def test_closing_a_watch_closes_its_connection() -> None:
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
-        async with aclosing(client.watch(PODS)) as events:
+        async with aclosing(watch(client, PODS)) as events:
             await take(events, 1)
             waiting = asyncio.ensure_future(anext(events))
             await settled(server)
@@ -406,7 +406,7 @@ async def test_lines_come_out_whole_however_they_are_cut(
 
 async def test_a_line_of_megabytes_is_one_event() -> None:
     async with ApiServer() as server, Client(server.access(), QUICK) as client:
-        async with aclosing(client.watch(PODS, namespace="default")) as events:
+        async with aclosing(watch(client, PODS, namespace="default")) as events:
             await take(events, 1)
             text = "x" * 3_000_000
             value = {"metadata": {"name": "big", "annotations": {"text": text}}}

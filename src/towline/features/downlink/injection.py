@@ -28,6 +28,7 @@ from towline.kube.access import Right
 from towline.kube.client import Client
 from towline.kube.config import Access
 from towline.kube.resources import PODS, SERVICES, Object
+from towline.kube.watch import watch
 from towline.wire.target import Port, Target
 
 NOTE = (
@@ -104,8 +105,12 @@ class Injection:
             )
             stack.callback(pods.cancel)
             await child.outlive(pods.take(running))
-            events = client.watch(
-                PODS, namespace=self._access.namespace, labels=meant.labels, fields=meant.fields
+            events = watch(
+                client,
+                PODS,
+                namespace=self._access.namespace,
+                labels=meant.labels,
+                fields=meant.fields,
             )
             for work in (programs.watch(), pods.follow(events)):
                 stack.callback(group.create_task(work).cancel)
