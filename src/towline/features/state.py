@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -89,6 +90,15 @@ class SessionState:
     def ending(self) -> None:
         """It is being taken down."""
         self._state = "ending"
+
+    @contextmanager
+    def lasting(self) -> Iterator[None]:
+        """Inside, everything is there; then it is being taken down."""
+        self.live()
+        try:
+            yield
+        finally:
+            self.ending()
 
     def link_up(self) -> None:
         """The link is there, for the first time or again."""

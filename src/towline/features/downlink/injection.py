@@ -114,11 +114,8 @@ class Injection:
             )
             for work in (programs.watch(), pods.follow(events)):
                 stack.callback(group.create_task(work).cancel)
-            self._state.live()
-            try:
+            with self._state.lasting():
                 yield
-            finally:
-                self._state.ending()
 
     async def ended(self) -> int:
         """Wait until it is over (:meth:`towline.features.downlink.takeover.Way.ended`)."""

@@ -125,11 +125,8 @@ class Mesh:
             seat = await self._child.outlive(self._sit(stack, client, group, programs))
             for work in (programs.watch(), seat.keep()):
                 stack.callback(group.create_task(work).cancel)
-            self._state.live()
-            try:
+            with self._state.lasting():
                 yield
-            finally:
-                self._state.ending()
 
     async def ended(self) -> int:
         """Wait until it is over (:meth:`towline.features.downlink.takeover.Way.ended`)."""

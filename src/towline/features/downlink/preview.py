@@ -92,11 +92,8 @@ class Preview:
                 self._tell.event("note", self._outside())
             watching = group.create_task(self._programs.watch(), name="programs")
             stack.callback(watching.cancel)
-            self._state.live()
-            try:
+            with self._state.lasting():
                 yield
-            finally:
-                self._state.ending()
 
     async def ended(self) -> None:
         """Wait until it cannot go on; raises AgentError with the reason."""

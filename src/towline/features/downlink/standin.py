@@ -88,11 +88,8 @@ class StandIn:
             await self._take(stack, takeover.switch, link, delivery)
             for work in (programs.watch(), self._follow(takeover.switch)):
                 stack.callback(group.create_task(work).cancel)
-            self._state.live()
-            try:
+            with self._state.lasting():
                 yield
-            finally:
-                self._state.ending()
 
     async def ended(self) -> int:
         """Wait until it is over (:meth:`towline.features.downlink.takeover.Way.ended`)."""
