@@ -9,18 +9,25 @@ from towline.kube.config import Access, load_access
 from towline.settings.load import Settings
 
 
-def permitted_access(
-    kubeconfig: str | None, context: str | None, namespace: str | None, *, everywhere: bool = False
-) -> Access:
+def permitted_access(kubeconfig: str | None, context: str | None, namespace: str | None) -> Access:
     """The access that --kubeconfig, --context and --namespace mean.
 
-    `everywhere` says that no single namespace is meant. Raises ConfigError, and AccessError when
-    the distribution does not let one work in the namespace.
+    Raises ConfigError, and AccessError when the distribution does not let one work in the
+    namespace.
     """
+    access, _ = permitted_scope(kubeconfig, context, namespace, everywhere=False)
+    return access
+
+
+def permitted_scope(
+    kubeconfig: str | None, context: str | None, namespace: str | None, *, everywhere: bool
+) -> tuple[Access, str | None]:
+    """That access, and the namespace to look in: None for all of them, with `everywhere`."""
     found = load_access(kubeconfig_file=kubeconfig, context=context, namespace=namespace)
-    if not everywhere:
-        _permit(found.namespace)
-    return found
+    if everywhere:
+        return found, None
+    _permit(found.namespace)
+    return found, found.namespace
 
 
 def _permit(namespace: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from towline.cli.access import permitted_access
+from towline.cli.access import permitted_scope
 from towline.cli.command import Command
 from towline.cli.options import all_namespaces_option, cluster_options, output_option
 from towline.cli.output import missing, plain, table
@@ -51,8 +51,7 @@ def command(
     Who connects, exchanges, meshes, mirrors or previews, how and since when, whether their laptop
     is there, and what was left behind by whom. It changes nothing.
     """
-    access = permitted_access(kubeconfig, context, namespace, everywhere=all_namespaces)
-    where = None if all_namespaces else access.namespace
+    access, where = permitted_scope(kubeconfig, context, namespace, everywhere=all_namespaces)
     if watch:
         return runner.run(lambda session: _watch(session, access, where, output))
     view = asyncio.run(_look(access, where))

@@ -9,7 +9,7 @@ from datetime import timedelta
 import click
 
 from towline.cli import duration
-from towline.cli.access import permitted_access
+from towline.cli.access import permitted_scope
 from towline.cli.command import Command
 from towline.cli.options import all_namespaces_option, cluster_options, output_option
 from towline.cli.output import print_json, progressing, tell_missing, write_table
@@ -49,8 +49,7 @@ def command(
     Only what towline has made or changed, and only if its session is gone for good. All else is
     left alone, and listed with the reason.
     """
-    access = permitted_access(kubeconfig, context, namespace, everywhere=all_namespaces)
-    where = None if all_namespaces else access.namespace
+    access, where = permitted_scope(kubeconfig, context, namespace, everywhere=all_namespaces)
     done = asyncio.run(_clean(access, where, older_than, dry_run=dry_run, output=output))
     if output == "json":
         print_json([dataclasses.asdict(item) for item in done.items])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from towline.cli.access import permitted_access
+from towline.cli.access import permitted_scope
 from towline.cli.command import Command
 from towline.cli.options import all_namespaces_option, cluster_options, output_option
 from towline.cli.output import print_json, tell_missing, write_table
@@ -43,8 +43,7 @@ def command(
     Whose it is and since when, and how its agent is. `tow status` shows the sessions of this
     machine.
     """
-    access = permitted_access(kubeconfig, context, namespace, everywhere=all_namespaces)
-    where = None if all_namespaces else access.namespace
+    access, where = permitted_scope(kubeconfig, context, namespace, everywhere=all_namespaces)
     found = asyncio.run(_list(access, where))
     entries = [*found.entries, *_unlisted(access, where)]
     if output == "json":
