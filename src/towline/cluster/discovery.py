@@ -60,12 +60,16 @@ class Discovery:
 
     def networks(self, kind: Kind) -> frozenset[Network]:
         """All that is known of a kind."""
-        found = (answer.networks for (_, of), answer in self.answers.items() if of is kind)
-        return frozenset().union(*found)
+        return self._known(kind, Source)
 
-    async def ask(self) -> None:
-        """Ask the sources that know whole ranges, and follow them."""
+    async def ask(self, kinds: Iterable[Kind] = tuple(Kind)) -> None:
+        """Ask the sources that know whole ranges, and follow them.
+
+        Where they know nothing, services and pods themselves are looked at. These may be
+        thousands, and so as early as this: the agent starts meanwhile.
+        """
         await asyncio.gather(self._ask_of_services(), self._ask_of_pods())
+        await asyncio.gather(*(self.see(kind) for kind in kinds if not self.networks(kind)))
 
     async def ask_agent(
         self, agent: Mapping[str, object], pod: str, kinds: Iterable[Kind] = tuple(Kind)
@@ -159,9 +163,16 @@ class Discovery:
         return told is not None and not told.why
 
     def _covers(self, kind: Kind, own: Iterable[Network]) -> bool:
-        """Whether what is known of a kind seems to be all there is: the agent's own is in it."""
-        known = self.networks(kind)
+        """Whether what is known of a kind seems to be all there is: the agent's own is in it.
+
+        What is seen is not meant: that is told one by one.
+        """
+        known = self._known(kind, set(Source) - {Source.SEEN})
         return bool(known) and is_covered(own, known)
+
+    def _known(self, kind: Kind, sources: Iterable[Source]) -> frozenset[Network]:
+        found = (self.answers.get((source, kind)) for source in sources)
+        return frozenset().union(*(answer.networks for answer in found if answer))
 
     def _publish(self, answer: Answer) -> None:
         self.answers[answer.source, answer.kind] = answer

@@ -111,8 +111,6 @@ async def _ranges(client: Client, namespace: str) -> AsyncIterator[Finding]:
     async with Discovery(client, namespace) as discovery:
         await discovery.ask()
         for kind in Kind:
-            if not discovery.networks(kind):
-                await discovery.see(kind)
             answers = [answer for answer in discovery.answers.values() if answer.kind is kind]
             yield findings.of_ranges(kind, answers)
         found = merge(net for kind in Kind for net in discovery.networks(kind))

@@ -160,6 +160,23 @@ async def test_services_and_pods_are_seen_one_by_one_and_nodes_pods_are_not(
         assert found.answers[Source.SEEN, PODS].networks == nets("10.244.0.6", "10.244.1.7")
 
 
+async def test_services_and_pods_are_looked_at_before_there_is_an_agent_where_no_range_is_known(
+    server: ApiServer,
+) -> None:
+    server.allows = may("list pods", "watch pods", "list servicecidrs", "watch servicecidrs")
+    async with discovering(server) as found:
+        await found.ask()
+        assert found.answers[Source.SEEN, PODS].networks == nets("10.244.0.6", "10.244.1.7")
+        assert (Source.SEEN, SERVICES) not in found.answers
+
+
+async def test_pods_are_not_looked_at_where_nobody_wants_them(server: ApiServer) -> None:
+    server.allows = may("list pods", "watch pods", "list services", "watch services")
+    async with discovering(server) as found:
+        await found.ask((SERVICES,))
+        assert {kind for source, kind in found.answers if source is Source.SEEN} == {SERVICES}
+
+
 async def test_of_what_is_seen_only_the_addresses_are_kept(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

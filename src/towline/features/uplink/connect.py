@@ -147,7 +147,7 @@ class Connection(Way):
         """Start the agent, and meanwhile look at the cluster and at this machine."""
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.start())
-            group.create_task(discovery.ask())
+            group.create_task(discovery.ask(self._options.choice.kinds))
             group.create_task(capture.look_around())
             outside = group.create_task(self._is_outside_of_mesh(agent.client))
         if outside.result():
