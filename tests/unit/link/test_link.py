@@ -95,8 +95,8 @@ async def test_error_after_there_was_a_link_is_told_once_and_tried_again(
         while cluster.attempts < before + 3:
             await asyncio.sleep(0.001)
         assert log.events.empty()
-        cluster.failure = None
         await cluster.start()
+        cluster.failure = None  # not before: no try is to find the old port
         assert await log.events.get() == "up"
         assert link.up
 
