@@ -31,6 +31,7 @@ def test_evicted_agent_has_no_node_for_a_while(lab, laptop):
             evict(lab, session.ready()["agent"])
             session.event("reconnecting", after=seen)
             assert session.told("unschedulable").count("unschedulable") == 1
+            assert "unschedulable" in laptop.run(laptop.tow, "status").stdout
         finally:
             lab.kubectl("uncordon", NODE_NAME)
         assert_back(laptop, session, seen, PROMISED_SECONDS + start_of_agent(session))

@@ -93,6 +93,8 @@ def _lines(session: Session, rates: Mapping[str, float]) -> list[str]:
     head = (session["pid"], session["command"], session["state"], where)
     about = (f"since {session['since']}", _what(session))
     lines = ["  ".join(map(str, (*head, *about))) + _losses(session)]
+    if waiting := session.get("waiting"):
+        lines.append(f"    {waiting[0].lower()}{waiting[1:]}")
     if "received" in session:
         lines.append(f"    {_traffic(session, rates)}")
     if others := session.get("shared_with"):

@@ -38,8 +38,8 @@ def note(tell: Narrator, error: TowlineError) -> None:
 class SessionState:
     """The state of one session: starting, connected, reconnecting, ending.
 
-    It is its link's observer (:class:`towline.link.link.Observer`). `doubt` is called when the
-    link is lost; `agent` names the agent's pod.
+    It is its link's observer (:class:`towline.link.link.Observer`), and narrates for what keeps its
+    agent. `doubt` is called when the link is lost; `agent` names the agent's pod.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class SessionState:
         self._reconnects = 0
         self._lost_at = 0.0
         self._lost_agent = ""
+        self._waiting = ""
         # What the link last was lost for, or last failed to come back for.
         self._failure: dict[str, str] | None = None
 
@@ -80,11 +81,23 @@ class SessionState:
             "agent": self._agent(),
             "reconnects": self._reconnects,
             "failure": self._failure,
+            "waiting": self._waiting,
         }
+
+    def progress(self, message: str) -> None:
+        """What is waited for; the status says so, too, until the link is up."""
+        if self._state != "connected":
+            self._waiting = message
+        self._tell.progress(message)
+
+    def event(self, name: str, message: str, **data: Any) -> None:
+        """Something that happened."""
+        self._tell.event(name, message, **data)
 
     def live(self) -> None:
         """Everything is there."""
         self._state = "connected"
+        self._waiting = ""
         self._seconds = time.monotonic() - self._began
 
     def ending(self) -> None:
@@ -102,6 +115,7 @@ class SessionState:
 
     def link_up(self) -> None:
         """The link is there, for the first time or again."""
+        self._waiting = ""
         if self._state == "reconnecting":
             self._state = "connected"
             self._reconnects += 1

@@ -79,6 +79,14 @@ def test_losses_of_the_link_are_told() -> None:
     assert lines[0].endswith("  reconnected 2 times; 2026-11-27T11:00:00+00:00: gone")
 
 
+def test_what_is_waited_for_is_told() -> None:
+    waiting = "Waiting for a node for the agent: 0/1 nodes are available"
+    assert shown({**CONNECT, "waiting": waiting})[1] == (
+        "    waiting for a node for the agent: 0/1 nodes are available"
+    )
+    assert shown({**CONNECT, "waiting": ""}) == shown(CONNECT)
+
+
 def test_session_of_another_version_is_shown_by_what_it_tells() -> None:
     assert shown({**OF_ANY, "target": "svc/web"}) == [
         "7  connect  connected  lab/shop  since 2026-11-27T10:00:00+00:00  svc/web: "

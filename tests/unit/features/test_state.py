@@ -69,3 +69,20 @@ async def test_status_tells_how_often_and_why_the_link_was_lost(told: Told) -> N
     assert status["reconnects"] == 2
     assert status["failure"]["reason"] == "no route"
     assert status["agent"] == "agent-1"
+
+
+async def test_status_tells_what_the_agent_is_waited_for_until_the_link_is_up(told: Told) -> None:
+    told.state.progress("Waiting for a node")
+    assert told.state.status()["waiting"] == "Waiting for a node"
+    told.state.link_up()
+    assert told.state.status()["waiting"] == ""
+    told.state.progress("Waiting for the router")
+    told.state.live()
+    told.state.progress("Waiting in vain")
+    assert told.state.status()["waiting"] == ""
+    told.state.link_down("no answer")
+    told.state.progress("Waiting for another node")
+    assert told.state.status()["waiting"] == "Waiting for another node"
+    told.state.link_up()
+    assert told.state.status()["waiting"] == ""
+    assert told.said[0] == "Waiting for a node"

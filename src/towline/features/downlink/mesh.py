@@ -261,7 +261,7 @@ class Mesh:
         return seat
 
     async def _keep(self, attempt: AsyncExitStack, client: Client, spec: AgentSpec) -> AgentKeeper:
-        keeper = self._wanted.keeper(client, spec, self._tell)
+        keeper = self._wanted.keeper(client, spec, self._state)
         self._keeper = await attempt.enter_async_context(keeper)
         return keeper
 

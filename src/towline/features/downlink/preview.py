@@ -109,7 +109,7 @@ class Preview:
             client,
             self._access.namespace,
             self._spec,
-            self._tell.progress,
+            self._state.progress,
             self._options.timeout_seconds,
             partial(note, self._tell),
         )

@@ -70,7 +70,7 @@ class StandIn:
                 self._tell.event("note", note)
             await stack.enter_async_context(self._child)
             keeper = self._keeper = await stack.enter_async_context(
-                self._wanted.keeper(client, takeover.spec, self._tell)
+                self._wanted.keeper(client, takeover.spec, self._state)
             )
             await self._child.outlive(keeper.start())
             group = await stack.enter_async_context(asyncio.TaskGroup())

@@ -161,9 +161,9 @@ class AgentLink:
     def _new_keeper(self) -> AgentKeeper | Guest:
         where = (self.client, self._access.namespace)
         if isinstance(self._spec, HostPod):
-            return Guest(*where, self._spec, self._tell.progress, self._timeout_seconds)
+            return Guest(*where, self._spec, self._state.progress, self._timeout_seconds)
         told = partial(note, self._tell)
-        return AgentKeeper(*where, self._spec, self._tell.progress, self._timeout_seconds, told)
+        return AgentKeeper(*where, self._spec, self._state.progress, self._timeout_seconds, told)
 
     async def _follow_users(self, link: Link) -> None:
         """Ask again and again who else uses the agent."""
