@@ -113,6 +113,18 @@ def test_everything_comes_up_together_and_ends_with_an_interrupt(lab, laptop):
     await_answerer(lab, "web")
 
 
+def test_entries_that_share_have_one_agent(laptop):
+    forward = {"target": "sample", "ports": ["0:7000"], "share": True}
+    with starting(laptop, connect={"share": True}, forward=forward) as session:
+        session.all_ready()
+        sessions = json.loads(laptop.run(laptop.tow, "status", "-o", "json").stdout)
+        assert {each["command"] for each in sessions} == {"connect", "forward"}
+        assert len({each["agent"] for each in sessions}) == 1
+        session.interrupt()
+        assert session.end() == 0
+        assert session.stderr == ""
+
+
 def test_killed_it_takes_everything_along(lab, laptop):
     with everything(lab, laptop) as session:
         session.process.kill()
