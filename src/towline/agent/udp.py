@@ -145,11 +145,11 @@ class _Flow:
         if len(datagram) <= min(self._room, self._port.context.waiting.left):
             self._kept.append(datagram)
             self._room -= len(datagram)
-            self._port.context.waiting.left -= len(datagram)
+            self._port.context.waiting.take(len(datagram))
 
     def _forget_kept(self) -> None:
         self._kept.clear()
-        self._port.context.waiting.left += KEPT_BYTES - self._room
+        self._port.context.waiting.take(self._room - KEPT_BYTES)
         self._room = KEPT_BYTES
 
     # -- offering

@@ -8,10 +8,30 @@ from towline.wire.frames import Buffer
 
 
 class Allowance:
-    """What may wait in several outboxes together, in bytes."""
+    """What may wait in several outboxes together, in bytes.
 
-    def __init__(self, size: int) -> None:
-        self.left = size
+    What waits is counted by the allowance that this one is `within` as well, with others like it.
+    There none may have more than it leaves for all others.
+    """
+
+    def __init__(self, size: int, *, within: Allowance | None = None) -> None:
+        self._size = size
+        self._within = within
+        self._taken = 0
+
+    @property
+    def left(self) -> int:
+        """How many more may wait; negative if too many do."""
+        left = self._size - self._taken
+        if self._within is not None:
+            left = min(left, (self._within.left - self._taken) // 2)
+        return left
+
+    def take(self, size: int) -> None:
+        """Note that so many more wait, or, if negative, fewer."""
+        self._taken += size
+        if self._within is not None:
+            self._within.take(size)
 
 
 class Outbox:
@@ -35,7 +55,7 @@ class Outbox:
         if len(data) > min(self._most - len(self._waiting), self._allowance.left):
             return False
         self._waiting += data
-        self._allowance.left -= len(data)
+        self._allowance.take(len(data))
         self.push()
         return True
 
@@ -61,4 +81,4 @@ class Outbox:
 
     def _remove(self, size: int) -> None:
         del self._waiting[:size]
-        self._allowance.left += size
+        self._allowance.take(-size)

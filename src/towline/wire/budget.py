@@ -16,9 +16,20 @@ class Budget:
     Nobody knows of a reader that has read little whether it reads at all: kernels take some hundred
     KiB for it. It is trusted with something, but all such readers together with no more than
     `trust` of `growth`, lest those that stall from the beginning take what others could use.
+
+    What is taken is taken of the budget that this one is `within` as well, with others like it.
+    There, too, none takes more than it leaves for all others.
     """
 
-    def __init__(self, growth: int = GROWTH_BYTES, trust: int = TRUST_BYTES) -> None:
+    def __init__(
+        self,
+        growth: int = GROWTH_BYTES,
+        trust: int = TRUST_BYTES,
+        *,
+        within: Budget | None = None,
+    ) -> None:
+        self._size = growth
+        self._within = within
         self.growth = growth
         """What is left."""
         self.trust = trust
@@ -29,6 +40,9 @@ class Budget:
         taken = max(0, min(wanted, (self.growth - has) // 2))
         if on_trust:
             taken = min(taken, self.trust // _TRUSTED_PART)
+        if self._within is not None:
+            taken = self._within.take(taken, self._size - self.growth, on_trust=False)
+        if on_trust:
             self.trust -= taken
         self.growth -= taken
         return taken
@@ -37,3 +51,5 @@ class Budget:
         """Return bytes that were taken, and how many of them on trust."""
         self.growth += size
         self.trust += on_trust
+        if self._within is not None:
+            self._within.give_back(size, on_trust=0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.unit.relay.links import WINDOW, Recorder, memory
 from towline.relay.outbox import Allowance, Outbox
 from towline.relay.stream import Stream
@@ -63,6 +66,33 @@ async def test_allowance_is_shared_and_comes_back() -> None:
         ends[1][1].stream.consumed(WINDOW)
         await link.carry()
         assert allowance.left == 10
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-100, 100)), max_size=100))
+def test_allowances_within_one_have_no_more_together(steps: list[tuple[int, int]]) -> None:
+    whole = Allowance(300)
+    each = [Allowance(100, within=whole) for _ in range(6)]
+    taken = [0] * len(each)
+    for number, size in steps:
+        if size <= each[number].left and taken[number] + size >= 0:
+            each[number].take(size)
+            taken[number] += size
+            assert size <= 0 or whole.left >= taken[number], "took more than it left"
+        assert whole.left == 300 - sum(taken) >= 0
+
+
+def test_allowance_is_its_own_while_others_have_little_and_less_when_they_have_much() -> None:
+    whole = Allowance(300)
+    first, *others = (Allowance(100, within=whole) for _ in range(4))
+    assert first.left == 100
+    first.take(100)
+    assert (first.left, others[0].left) == (0, 100)
+    for other in others:
+        other.take(other.left)
+    assert whole.left == 25
+    assert first.left < 0, "more than it would leave to others"
+    first.take(-100)
+    assert first.left == 62
 
 
 async def test_stream_that_has_ended_takes_everything_and_keeps_nothing() -> None:

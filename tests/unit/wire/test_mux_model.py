@@ -52,7 +52,8 @@ class TwoEnds(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         limits = {"initial_window": WINDOW, "max_window": MAX_WINDOW}
-        self.budgets = [Budget(GROWTH, TRUST), Budget(GROWTH, TRUST)]
+        self.whole = Budget(3 * GROWTH)
+        self.budgets = [Budget(GROWTH, TRUST, within=self.whole) for _ in range(2)]
         self.ends = [
             Mux(client=number == 0, budget=budget, **limits)
             for number, budget in enumerate(self.budgets)
@@ -242,6 +243,7 @@ class TwoEnds(RuleBasedStateMachine):
                 assert sides[1].received == sides[0].sent
         for budget in self.budgets:
             assert (budget.growth, budget.trust) == (GROWTH, TRUST), "something was kept"
+        assert self.whole.growth == 3 * GROWTH
 
     def settle(self) -> None:
         while True:
