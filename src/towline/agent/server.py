@@ -22,7 +22,7 @@ from towline.agent.router import Router
 from towline.agent.routing import Routing
 from towline.agent.telling import AWAY, BACK, GONE, tell
 from towline.agent.undoing import Changed, undo_until_done
-from towline.agent.users import MOST_GROWTH, User, Users
+from towline.agent.users import User, Users
 from towline.relay.peer import DEAD_SECONDS, PING_SECONDS, Peer
 from towline.relay.request import Message
 from towline.relay.splice import Splice
@@ -186,7 +186,7 @@ class Agent:
             Mux(
                 client=False,
                 hello={"version": __version__, **pod.facts()},
-                budget=Budget(MOST_GROWTH) if self._users else self._budget,
+                budget=self._users.budget() if self._users else self._budget,
             ),
             on_hello=lambda hello: self._users.greet(peer, hello) if self._users else None,
             on_opened=lambda *opened: self._on_opened(peer, *opened),

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Mapping
 from datetime import datetime, timezone
 from typing import Any, Callable
 
+from towline.agent import pod
 from towline.agent.context import WAITING_BYTES
 from towline.agent.direct import Direct
 from towline.agent.telling import tell_users
@@ -20,11 +21,15 @@ from towline.relay.outbox import Allowance
 from towline.relay.peer import Peer
 from towline.relay.request import Message, StreamReset
 from towline.relay.stream import Stream
+from towline.wire.budget import Budget
 
 # What may wait here for one of them, or for whom it speaks to: one who floods or stalls leaves the
 # pod's memory to the others. And by how much the windows of a transport may grow, within that.
 MOST_BYTES = 64 * 1024 * 1024
 MOST_GROWTH = 16 * 1024 * 1024
+# Of the pod's memory, for all of them: the rest is the interpreter's and the kernel's buffers.
+WAITING_PART = 2
+GROWTH_PART = 4
 # Of what is said in a hello, and shown to others.
 _LONGEST_WORD = 128
 
@@ -62,11 +67,18 @@ class Users:
         self._accept = accept
         self._over = over
         self._grace_seconds = grace_seconds
+        memory = pod.memory_limit()
+        self._waiting = Allowance(memory // WAITING_PART)
+        self._growth = Budget(memory // GROWTH_PART)
         self._users: dict[Hashable, User] = {}
         self._of: dict[Peer, tuple[Hashable, User]] = {}
         self._told: list[dict[str, str]] = []
         self._loop = asyncio.get_running_loop()
         self._nobody = self._loop.call_later(grace_seconds, self._end_if_empty)
+
+    def budget(self) -> Budget:
+        """What the windows of one more transport may take."""
+        return Budget(MOST_GROWTH, within=self._growth)
 
     def greet(self, peer: Peer, hello: Mapping[str, Any]) -> None:
         """A transport has come up, of the session that its hello tells."""
@@ -76,7 +88,7 @@ class Users:
         if user is None:
             who, command = _word(hello.get("who")), _word(hello.get("command"))
             user = self._users[key] = User(self._accept, who, command)
-            user.waiting = user.stalled = Allowance(MOST_BYTES)
+            user.waiting = user.stalled = Allowance(MOST_BYTES, within=self._waiting)
         user.grace_seconds = _seconds(hello.get("grace"), self._grace_seconds)
         if user.expiry is not None:
             user.expiry.cancel()

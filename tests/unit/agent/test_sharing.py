@@ -24,8 +24,10 @@ from towline.wire.target import Target
 
 SHORT_GRACE_SECONDS = 0.7
 STALLED = 50
-# An agent that lets half of so many streams wait, each with its first window.
+# An agent that lets half of so many streams wait, each with its first window; of one session, or
+# of all together.
 _LITTLE = f"from towline.agent import users; users.MOST_BYTES = {STALLED // 2 * INITIAL_WINDOW}"
+_SMALL = f"from towline.agent import pod; pod.memory_limit = lambda: {STALLED * INITIAL_WINDOW}"
 
 
 @asynccontextmanager
@@ -162,6 +164,21 @@ async def test_one_that_floods_programs_which_do_not_read_is_stopped_and_not_the
         for _ in range(STALLED):
             stream = greedy.open(Kind.TCP, target)
             stream.handler = Uploading(stream, told)
+        async with asyncio.timeout(SECONDS):
+            assert await told.get() is Reason.EXHAUSTED
+        await one_word(bob, port)
+
+
+async def test_several_that_flood_together_are_stopped_before_the_memory_is_used_up() -> None:
+    async with shared(before=_SMALL) as running, deaf() as target, echo() as port:
+        bob, *greedy = [
+            await join(running, name) for name in ("bob", "one", "two", "three", "four")
+        ]
+        told: asyncio.Queue[Reason] = asyncio.Queue()
+        for each in greedy:
+            for _ in range(STALLED // 4):
+                stream = each.open(Kind.TCP, target)
+                stream.handler = Uploading(stream, told)
         async with asyncio.timeout(SECONDS):
             assert await told.get() is Reason.EXHAUSTED
         await one_word(bob, port)
