@@ -264,7 +264,8 @@ class Splice(asyncio.BufferedProtocol):
             return
         waiting = self._backlog_bytes + self._held + len(self._unsent)
         more, self._counted = waiting - self._counted, waiting
-        self._allowance.take(more)
+        if more:
+            self._allowance.take(more)
         if more > 0 and self._allowance.left < 0:
             self.reset(Reason.EXHAUSTED)
 
