@@ -146,8 +146,9 @@ class Mux:
         if self._left or self._leaving or stream > frames.MAX_STREAM:
             raise StreamClosed("the link takes no new streams")
         self._next_ours += 2
-        self._streams[stream] = self._windows.begin(ours=True)
+        state = self._streams[stream] = self._windows.begin(kind, ours=True)
         self._out.append(frames.encode(FrameType.OPEN, stream, bytes((kind,)) + target))
+        self._grant(stream, self._windows.widen(state))
         return stream
 
     def accept(self, stream: int) -> None:
@@ -157,6 +158,7 @@ class Mux:
             raise ValueError(f"stream {stream} is not to be accepted")
         state.accepted = True
         self._out.append(frames.encode(FrameType.ACCEPT, stream))
+        self._grant(stream, self._windows.widen(state))
 
     def credit(self, stream: int) -> int:
         """Return how many bytes may be sent on the stream now; none on one that has ended."""
@@ -265,8 +267,9 @@ class Mux:
             self._refuse(stream, Reason.EXHAUSTED)
         else:
             self._open_theirs += 1
-            self._streams[stream] = self._windows.begin(ours=False)
-            return Opened(stream, Kind(payload[0]), bytes(payload[1:]))
+            kind = Kind(payload[0])
+            self._streams[stream] = self._windows.begin(kind, ours=False)
+            return Opened(stream, kind, bytes(payload[1:]))
         return None
 
     def _on_accept(self, stream: int, _: Buffer) -> Event | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 class StreamState:
     """One stream, from OPEN until both ends have sent EOF or either has reset it.
 
+    `connection` says that it carries a program's connection, which may bring or take much.
     `credit` is what may be sent, `idle` whether nothing was of late. What may be received is
     counted in three parts that make up the `window`: `granted` (the peer may still send it),
     received but not consumed yet (`unread`), and `freed` (consumed, but not granted again yet).
@@ -16,6 +17,7 @@ class StreamState:
     __slots__ = (
         "accepted",
         "blocked",
+        "connection",
         "credit",
         "eof_received",
         "eof_sent",
@@ -28,8 +30,9 @@ class StreamState:
         "window",
     )
 
-    def __init__(self, window: int, unproven: int, *, ours: bool) -> None:
+    def __init__(self, window: int, unproven: int, *, ours: bool, connection: bool) -> None:
         self.ours = ours
+        self.connection = connection
         self.accepted = False
         self.eof_sent = False
         self.eof_received = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from towline.wire.frames import Kind
 from towline.wire.state import StreamState
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ FIRST_GROWTH = 16
 # A reader that keeps up gets this part of what is left of the budget at once: doubling alone would
 # take another round trip of a long path for each step.
 PART = 4
+# While trust for so many first growths is left, few streams have taken any: one that carries a
+# connection has its first growth as it begins, and saves the round trip of asking for it.
+PLENTY = 8
+_CONNECTIONS = frozenset((Kind.TCP, Kind.INCOMING))
 # So many are to be read before a reader counts as one; kernels take less than that.
 PROOF = 8
 
@@ -26,9 +31,18 @@ class Windows:
         self._most = most
         self._budget = budget
 
-    def begin(self, *, ours: bool) -> StreamState:
+    def begin(self, kind: Kind, *, ours: bool) -> StreamState:
         """Return the state of a new stream."""
-        return StreamState(self._initial, self._initial * PROOF, ours=ours)
+        return StreamState(
+            self._initial, self._initial * PROOF, ours=ours, connection=kind in _CONNECTIONS
+        )
+
+    def widen(self, state: StreamState) -> int:
+        """Let a connection begin with more, if there is plenty; return what is to be granted."""
+        if not state.connection or state.eof_received:
+            return 0
+        plenty = self._budget.trust >= PLENTY * FIRST_GROWTH * self._initial
+        return self._grow(state) if plenty else 0
 
     def consumed(self, state: StreamState, size: int) -> int:
         """Note that the user is done with so many bytes; return what is to be granted now."""

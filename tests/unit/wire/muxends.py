@@ -38,9 +38,9 @@ class Ends:
             server += self.server.receive(up)
             client += self.client.receive(down)
 
-    def stream(self) -> int:
-        """An accepted stream that the client opened."""
-        stream = self.client.open(Kind.TCP, b"target")
+    def stream(self, kind: Kind = Kind.UDP) -> int:
+        """An accepted stream that the client opened; no connection, unless asked for."""
+        stream = self.client.open(kind, b"target")
         self.pass_on()
         self.server.accept(stream)
         self.pass_on()

@@ -9,6 +9,7 @@ from tests.unit.wire.muxends import WINDOW, Ends, data_of, out, raw
 from towline.wire import frames
 from towline.wire.events import (
     Accepted,
+    Credit,
     Data,
     Eof,
     GoAway,
@@ -51,22 +52,22 @@ def test_first_flight_carries_hello_stream_and_data() -> None:
 
     told = server.receive(out(client))
 
-    assert told[1:] == [Opened(1, Kind.TCP, b"web"), Data(1, b"GET /"), Eof(1)]
+    assert told[1:] == [Opened(1, Kind.TCP, b"web"), Credit(1), Data(1, b"GET /"), Eof(1)]
 
 
 # -- streams
 
 
 def test_both_ends_open_streams_of_their_own_numbers(ends: Ends) -> None:
-    assert [ends.client.open(Kind.TCP) for _ in range(3)] == [1, 3, 5]
+    assert [ends.client.open(Kind.ECHO) for _ in range(3)] == [1, 3, 5]
     assert [ends.server.open(Kind.RESOLVE) for _ in range(2)] == [2, 4]
     client, server = ends.pass_on()
     assert client == [Opened(2, Kind.RESOLVE, b""), Opened(4, Kind.RESOLVE, b"")]
-    assert server == [Opened(n, Kind.TCP, b"") for n in (1, 3, 5)]
+    assert server == [Opened(n, Kind.ECHO, b"") for n in (1, 3, 5)]
 
 
 def test_accept_is_told_to_the_opener(ends: Ends) -> None:
-    stream = ends.client.open(Kind.TCP)
+    stream = ends.client.open(Kind.ECHO)
     ends.pass_on()
     ends.server.accept(stream)
 

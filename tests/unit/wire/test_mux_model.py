@@ -13,11 +13,11 @@ from towline.wire.budget import Budget
 from towline.wire.events import Accepted, Credit, Data, Eof, Event, HelloReceived, Opened, Reset
 from towline.wire.frames import Kind, Reason
 from towline.wire.mux import Mux, StreamClosed
-from towline.wire.windows import FIRST_GROWTH
+from towline.wire.windows import FIRST_GROWTH, PLENTY
 
 WINDOW = 16
 FIRST = WINDOW * FIRST_GROWTH
-MAX_WINDOW, GROWTH, TRUST = 4 * FIRST, 6 * FIRST, 2 * FIRST
+MAX_WINDOW, GROWTH, TRUST = 4 * FIRST, 6 * FIRST, (PLENTY + 1) * FIRST
 
 
 @dataclass

@@ -5,9 +5,9 @@ import pytest
 from tests.unit.wire.muxends import FIRST, MAX_WINDOW, WINDOW, Ends, data_of, out, raw
 from towline.wire import frames, mux
 from towline.wire.budget import Budget
-from towline.wire.events import Credit
-from towline.wire.frames import FrameType, ProtocolError, Reason
-from towline.wire.windows import PART
+from towline.wire.events import Accepted, Credit
+from towline.wire.frames import FrameType, Kind, ProtocolError, Reason
+from towline.wire.windows import PART, PLENTY
 
 
 @pytest.fixture
@@ -128,6 +128,48 @@ def test_window_does_not_grow_for_a_sender_that_is_not_held_up(ends: Ends) -> No
         ends.pass_on()
 
     assert ends.client.credit(stream) == WINDOW
+
+
+# -- the beginning
+
+
+@pytest.mark.parametrize("kind", [Kind.TCP, Kind.INCOMING])
+def test_connection_begins_with_its_first_growth_in_both_directions(ends: Ends, kind: Kind) -> None:
+    stream = ends.stream(kind)
+
+    assert ends.client.credit(stream) == ends.server.credit(stream) == FIRST
+
+
+def test_connections_begin_small_when_many_have_begun_with_more() -> None:
+    ends = Ends(Budget(trust=10 * PLENTY * FIRST))
+    streams = [ends.stream(Kind.TCP) for _ in range(500)]
+
+    credit = [ends.client.credit(stream) for stream in streams]
+    assert credit[:10] == [FIRST] * 10
+    assert credit[-400:] == [WINDOW] * 400
+    assert ends.budget.trust > (PLENTY - 1) * FIRST
+    assert [send_all(ends, streams[-1], read=True) for _ in range(2)] == pytest.approx(
+        [WINDOW, FIRST / 2], rel=0.2
+    )
+
+
+def test_connection_that_ended_before_it_was_accepted_is_granted_nothing(ends: Ends) -> None:
+    stream = ends.client.open(Kind.TCP)
+    ends.client.send_eof(stream)
+    ends.pass_on()
+    ends.server.accept(stream)
+
+    assert ends.pass_on() == ([Accepted(stream)], [])
+
+
+def test_trust_of_a_connection_comes_back_when_it_ends(ends: Ends) -> None:
+    before = vars(ends.budget).copy()
+    stream = ends.stream(Kind.TCP)
+    assert vars(ends.budget) != before
+    ends.client.reset(stream, Reason.CANCELLED)
+    ends.pass_on()
+
+    assert vars(ends.budget) == before
 
 
 # -- the budget
