@@ -9,6 +9,7 @@ It is a process of its own, so that it runs where the lab's API server is reache
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Awaitable, Iterable, Iterator
@@ -21,19 +22,21 @@ from benchmarks.ways import BenchmarkError
 from towline.kube.client import Client
 from towline.kube.config import load_access
 from towline.kube.errors import NotFound
-from towline.kube.resources import NAMESPACES, PODS, SERVICES
+from towline.kube.resources import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES, Resource
 
 NAMESPACE = "benchmark-crowd"
+ENDPOINTS = Resource("", "v1", "endpoints")
 # The API server and its store share the machine with all else.
 _AT_A_TIME = 16
-_SECONDS = 900
+_SECONDS = 1800
+_LOOK_SECONDS = 1
 # Of no other use in the lab.
 _POD_RANGE = IPv4Network("10.245.0.0/16")
 
 
 @contextmanager
 def crowd(ground: Ground, services: int, pods: int) -> Iterator[None]:
-    """They are there meanwhile, in a namespace of their own."""
+    """They are there meanwhile, in a namespace of their own, and the cluster at rest."""
     _run(ground, "remove")
     try:
         _run(ground, "make", services, pods)
@@ -73,6 +76,8 @@ async def main(deed: str, *numbers: str) -> None:
         await client.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
         await _all(_service(client, number) for number in range(services))
         await _all(_pod(client, number) for number in range(pods))
+        for resource in (ENDPOINTS, ENDPOINT_SLICES):
+            await _digested(client, resource, services)
 
 
 async def _service(client: Client, number: int) -> None:
@@ -88,6 +93,18 @@ async def _pod(client: Client, number: int) -> None:
     await client.create(PODS, {"metadata": {"name": name}, "spec": spec}, namespace=NAMESPACE)
     status: dict[str, Any] = {"podIP": address, "podIPs": [{"ip": address}]}
     await client.patch(PODS, name, {"status": status}, namespace=NAMESPACE, subresource="status")
+
+
+async def _digested(client: Client, resource: Resource, number: int) -> None:
+    """Wait until controllers have made so many of the objects that come with services.
+
+    They make some 20 in a second, and as long they keep the machine busy.
+    """
+    while True:
+        page = json.loads(await client.get_raw(resource.path(NAMESPACE), [("limit", "1")]))
+        if len(page["items"]) + page["metadata"].get("remainingItemCount", 0) >= number:
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _all(work: Iterable[Awaitable[None]]) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks import processes, ways
-from benchmarks.ground import NAMESPACE, Ground
-from benchmarks.measures import probe
+from benchmarks.ground import FIRST_PORT, NAMESPACE, Ground
+from benchmarks.measures import probe, probe_whole
 from benchmarks.scale import crowd
 from benchmarks.scale.effort import Effort
+from benchmarks.transports.lookups import NAME
 
 Figures = dict[str, float]
+
+IN_POD = "lookup in the pod"
 
 
 def run(ground: Ground, rtt: int, effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
@@ -43,9 +46,18 @@ def _figures(ground: Ground, rtt: int, effort: Effort, names: Mapping[str, str])
         with ways.session(ground, rtt, "connect") as (_, ready):
             found: dict[str, list[float]] = {"ready": [ready["outside"]]}
             found |= {what: [mb] for what, mb in processes.memory(ground, ready).items()}
+            found[IN_POD] = _in_pod(ground, effort)
             for what, name in names.items():
                 arguments = ["lookup", name, f"--seconds={effort.lookup}"]
                 found[f"lookup {what}"] = probe(ground, "laptop", arguments)
         for what, values in found.items():
             samples.setdefault(what, []).extend(values)
     return {what: statistics.median(values) for what, values in samples.items()}
+
+
+def _in_pod(ground: Ground, effort: Effort) -> list[float]:
+    """The seconds that the cluster itself takes for a lookup."""
+    options = (f"--name={NAME}", f"--seconds={effort.lookup}")
+    asked = ["look_up_there", ground.address, FIRST_PORT, *options]
+    seconds: list[float] = probe_whole(ground, "node", asked)["seconds"]
+    return seconds

@@ -197,7 +197,7 @@ def test_mesh_is_compared_with_its_aims(mesh):
 def test_large_cluster_is_compared_with_a_small_one(no_trace):
     results = quick("--part", "scale")
     small, large = (results["parts"]["scale"][size] for size in ("small", "large"))
-    assert {"ready", "session", "agent", "lookup service", "lookup missing"} <= set(small)
+    assert {"ready", "session", "agent", "lookup in the pod", "lookup missing"} <= set(small)
     assert set(large) == {*small, "lookup crowd"}
     assert min(large.values()) > 0
     assert len(results["aims"]) == len(small)
