@@ -12,7 +12,7 @@ from pathlib import Path
 from towline.agent.intercept import Intercepted, Redirecting
 from towline.agent.kubelet import Kubelet, gateways, parse_probed
 from towline.agent.routing import parse as parse_routed
-from towline.agent.server import DRAINING, Draining, Routed, serve
+from towline.agent.server import DRAINING, FIRST_SECONDS, Draining, Routed, serve
 from towline.agent.sidecar import quit_sidecar
 from towline.agent.undoing import Changed
 
@@ -38,6 +38,7 @@ def main() -> int:
                 draining,
                 redirecting,
                 Routed(*it.router) if it.router else None,
+                first_seconds=it.first_seconds,
                 shared=it.shared,
             )
         )
@@ -59,7 +60,13 @@ def _parser() -> argparse.ArgumentParser:
         "--grace-seconds",
         type=float,
         default=60.0,
-        help="how long to wait for a client, the first one too",
+        help="how long to wait for a client that is gone",
+    )
+    parser.add_argument(
+        "--first-seconds",
+        type=float,
+        default=FIRST_SECONDS,
+        help="how long to wait for the first one, unless the grace time is longer",
     )
     parser.add_argument(
         "--shared",

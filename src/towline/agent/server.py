@@ -40,6 +40,10 @@ class _Keepalive(NamedTuple):
 # A session that has fallen silent must soon get no connections any more.
 _INTERCEPTING = _Keepalive(2.0, 6.0)
 
+# A session hears of the pod by the API, and then makes its way here: on a busy cluster that may
+# take longer than one that was here already is to be waited for.
+FIRST_SECONDS = 10.0
+
 # What a pod that is ended has left, of the 5 s until it is killed.
 TERMINATION_SECONDS = 4.0
 
@@ -73,13 +77,15 @@ async def serve(  # noqa: PLR0913 (as many as an agent may be told)
     redirecting: Redirecting | None = None,
     routed: Routed | None = None,
     *,
+    first_seconds: float = FIRST_SECONDS,
     shared: bool = False,
 ) -> int:
     """Serve one session on 127.0.0.1:`port` until it is over, and intercept ports meanwhile.
 
     With `shared` it serves any number of them, each for itself, until the last one is over.
     Without a port it is served by input and output, and over when these have ended.
-    When the session has been gone for `grace_seconds`, `changed` is undone before the agent ends.
+    When the session has been gone for `grace_seconds`, `changed` is undone before the agent ends;
+    the first one is waited for at least `first_seconds`.
     With `redirecting`, the ports are others' and redirected; `routed` says that there is a router.
     Raises OSError when the ports, or their redirect, cannot be had.
 
@@ -90,7 +96,15 @@ async def serve(  # noqa: PLR0913 (as many as an agent may be told)
     is the authentication, and nobody outside the pod reaches its loopback.
     """
     _raise_descriptor_limit()
-    agent = Agent(grace_seconds, intercepted, changed, redirecting, routed, shared=shared)
+    agent = Agent(
+        grace_seconds,
+        intercepted,
+        changed,
+        redirecting,
+        routed,
+        first_seconds=first_seconds,
+        shared=shared,
+    )
     _end_by_signals(agent)
     try:
         # Either starts the agent first: a session that is answered may rely on what comes to the
@@ -149,11 +163,13 @@ class Agent:
         redirecting: Redirecting | None = None,
         routed: Routed | None = None,
         *,
+        first_seconds: float = FIRST_SECONDS,
         shared: bool = False,
     ) -> None:
+        first_seconds = max(first_seconds, grace_seconds)
         self.interception = Interception(intercepted, self._run, redirecting)
         self._user = User(self.accept)  # the session, unless there are several
-        self._users = Users(self.accept, self.end, grace_seconds) if shared else None
+        self._users = Users(self.accept, self.end, grace_seconds, first_seconds) if shared else None
         self._budget = Budget()
         self._routed = routed
         self._routing: Routing | None = None
@@ -167,7 +183,7 @@ class Agent:
         self._peers: list[Peer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._expired = asyncio.Event()
-        self._alone = self._loop.call_later(grace_seconds, self._left)
+        self._alone = self._loop.call_later(first_seconds, self._left)
         if shared:
             self._alone.cancel()
 

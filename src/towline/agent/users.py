@@ -58,11 +58,15 @@ class Users:
     """All of them. `accept` makes a transport's protocol; `over` is called when the last is gone.
 
     One that is cut off is waited for as long as it has asked for; one that says goodbye is not.
-    Nobody is waited for longer than `grace_seconds` in the beginning.
+    In the beginning somebody is waited for until `first_seconds` are over.
     """
 
     def __init__(
-        self, accept: Callable[[], Peer], over: Callable[[], object], grace_seconds: float
+        self,
+        accept: Callable[[], Peer],
+        over: Callable[[], object],
+        grace_seconds: float,
+        first_seconds: float,
     ) -> None:
         self._accept = accept
         self._over = over
@@ -74,7 +78,7 @@ class Users:
         self._of: dict[Peer, tuple[Hashable, User]] = {}
         self._told: list[dict[str, str]] = []
         self._loop = asyncio.get_running_loop()
-        self._nobody = self._loop.call_later(grace_seconds, self._end_if_empty)
+        self._nobody = self._loop.call_later(first_seconds, self._end_if_empty)
 
     def budget(self) -> Budget:
         """What the windows of one more transport may take."""

@@ -61,12 +61,17 @@ class Running:
 
 @asynccontextmanager
 async def agent(
-    grace_seconds: float, before: str = "", options: Sequence[str] = ()
+    grace_seconds: float,
+    before: str = "",
+    options: Sequence[str] = (),
+    *,
+    first_seconds: float = 0,
 ) -> AsyncIterator[Running]:
     """A running agent, before whose start the statements `before` are executed in its process."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    arguments = [f"--port={port}", f"--grace-seconds={grace_seconds}", *options]
+    waiting = [f"--grace-seconds={grace_seconds}", f"--first-seconds={first_seconds}"]
+    arguments = [f"--port={port}", *waiting, *options]
     how = ["-c", f"{before}\n{_RUN}"] if before else ["-m", "towline.agent"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *how, *arguments, stderr=asyncio.subprocess.PIPE

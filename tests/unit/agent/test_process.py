@@ -87,6 +87,12 @@ async def test_agent_that_no_client_comes_to_ends_by_itself() -> None:
         assert await running.ended() == 0
 
 
+async def test_first_client_may_take_longer_than_one_that_is_gone() -> None:
+    async with agent(0.1, first_seconds=LONG_GRACE_SECONDS) as running:
+        await asyncio.sleep(1)
+        await running.connect()
+
+
 async def test_agent_ends_when_its_client_is_gone_for_the_grace_time() -> None:
     loop = asyncio.get_running_loop()
     async with agent(SHORT_GRACE_SECONDS) as running:
