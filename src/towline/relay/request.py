@@ -39,9 +39,14 @@ async def request(
         answer = Message(stream)
         answer.send(payload[INITIAL_WINDOW:])
     try:
-        return await asyncio.wait_for(answer.done, timeout)
+        # Not wait_for: until Python 3.12 it drops a cancellation that comes with the answer.
+        answered, _ = await asyncio.wait((answer.done,), timeout=timeout)
+        if not answered:
+            raise asyncio.TimeoutError
+        return answer.done.result()
     finally:
         stream.reset(Reason.CANCELLED)  # nothing happens if it has ended
+        answer.done.cancel()  # nor here
 
 
 class Message:

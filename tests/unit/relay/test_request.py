@@ -75,6 +75,19 @@ async def test_request_that_is_reset_raises_the_reason() -> None:
         assert caught.value.reason == Reason.UNRESOLVED
 
 
+async def test_request_that_is_cancelled_as_its_answer_comes_is_cancelled() -> None:
+    async with memory() as link:
+        asked = Asked(link)
+        await asked.arrived()
+        (question,) = link.near.streams.values()
+        assert isinstance(question.handler, Message)
+        question.handler.eof()
+        asked.answer.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await asked.answer
+
+
 async def test_request_that_times_out_resets_its_stream() -> None:
     async with memory() as link:
         asked = Asked(link, timeout=0)
