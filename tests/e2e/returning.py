@@ -13,12 +13,12 @@ from tests.e2e.waiting import until
 PROMISED_SECONDS = 5.0
 _AT_MOST_SECONDS = 60.0
 _WORKS_SECONDS = 10.0
-CURL_SECONDS = 5.0
+_CURL_SECONDS = 5.0
 
 
 def works(laptop: Laptop, host: str = "web") -> bool:
     """Whether a name of the cluster, and a connection there, do what they should."""
-    done = laptop.run("curl", "-sS", "--max-time", f"{CURL_SECONDS}", f"http://{host}")
+    done = laptop.run("curl", "-sS", "--max-time", f"{_CURL_SECONDS}", f"http://{host}")
     return done.returncode == 0 and json.loads(done.stdout)["name"] == "web"
 
 
@@ -42,7 +42,7 @@ def assert_goes_on(laptop: Laptop, session: Session, after: int) -> None:
     """Flows work soon, and it says so if its link was down: not if one transport after the other
     was found silent, and the first was replaced by then.
     """
-    until(lambda: works(laptop), PROMISED_SECONDS + CURL_SECONDS, "flows to work again")
+    until(lambda: works(laptop), PROMISED_SECONDS + _CURL_SECONDS, "flows to work again")
     if told(session, after):
         session.event("reconnected", after=after, seconds=PROMISED_SECONDS)
         assert told(session, after) == ["reconnecting", "reconnected"], session.events[after:]
